@@ -51,6 +51,8 @@ pub struct CheckDefinition {
     pub failures_before_warning: u32,
     pub failures_before_critical: u32,
     pub deregister_critical_after: Option<Duration>,
+    /// A redirect is an answer, not a direction (http).
+    pub disable_redirects: bool,
 }
 
 /// One check of a node or of a service instance.

@@ -147,6 +147,7 @@ fn check(
             failures_before_warning: spec.failures_before_warning,
             failures_before_critical: spec.failures_before_critical,
             deregister_critical_after: None,
+            disable_redirects: false,
         }),
         foreign_definition: Value::Null,
         create_index: Index(0),
