@@ -18,6 +18,7 @@ pub mod command;
 pub mod deployment;
 pub mod driver_config;
 pub mod eval;
+pub mod filter;
 pub mod id;
 pub mod interpolate;
 pub mod job;

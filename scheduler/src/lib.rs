@@ -1,1 +1,3 @@
-//! Skeleton.
+//! Decides and replicates: job files, evaluations and plans, the Raft host, and the Nomad-compatible API.
+
+pub mod http;
