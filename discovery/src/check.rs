@@ -202,7 +202,8 @@ impl Pace {
 /// The first [`OUTPUT_MAX`] bytes, cut between characters.
 fn clip(mut text: String) -> String {
     if text.len() > OUTPUT_MAX {
-        text.truncate(text.floor_char_boundary(OUTPUT_MAX));
+        let end = (0..=OUTPUT_MAX).rev().find(|n| text.is_char_boundary(*n)).unwrap_or(0);
+        text.truncate(end);
     }
     text
 }

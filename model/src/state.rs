@@ -61,6 +61,8 @@ pub struct TableIndexes {
     pub checks: Index,
     pub kv: Index,
     pub sessions: Index,
+    /// The newest deletion of a key that is no longer remembered by itself.
+    pub kv_forgotten: Index,
     /// When a service's last instance last went; keeps the index of empty answers from going back.
     pub service_extinction: Index,
     pub node_extinction: Index,
@@ -85,6 +87,8 @@ pub struct State {
     pub catalog_nodes: OrdMap<NodeName, Arc<CatalogNode>>,
     pub services: OrdMap<ServiceName, ServiceEntry>,
     pub instances_by_node: OrdSet<(NodeName, InstanceId, ServiceName)>,
+    /// When the instances of a node last changed.
+    pub node_service_indexes: OrdMap<NodeName, Index>,
     /// Where the instances derived from an allocation are.
     pub instances_by_alloc: OrdMap<AllocId, Vec<(ServiceName, InstanceId)>>,
     pub kv: OrdMap<Arc<str>, Arc<KvEntry>>,

@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Tx, derive};
+#[cfg(test)]
+mod tests;
+
+use super::{State, Tx, derive};
 use crate::{
     alloc::Alloc,
     catalog::{CatalogNode, Check, Instance, Source},
@@ -14,34 +17,115 @@ use crate::{
     topic::Topic,
 };
 
+impl State {
+    /// The index a query of one service sees. Never goes back, also when the last instance leaves.
+    #[must_use]
+    pub fn service_index(&self, name: &str) -> Index {
+        self.services.get(name).map_or(self.tables.service_extinction, |s| s.modify_index)
+    }
+
+    /// The index a query of one node, its checks and its services sees.
+    #[must_use]
+    pub fn catalog_node_index(&self, name: &str) -> Index {
+        match self.catalog_nodes.get(name) {
+            Some(node) => node.modify_index.max(self.node_service_indexes.get(name).copied().unwrap_or_default()),
+            None => self.tables.node_extinction,
+        }
+    }
+}
+
 impl Tx {
     pub(super) fn catalog_register(&mut self, r: CatalogRegistration) -> Result<Reply, Rejected> {
         let name = r.node.name.clone();
-        if !r.skip_node_update || !self.s.catalog_nodes.contains_key(&name) {
-            let mut node = r.node;
-            if let Some(old) = self.s.catalog_nodes.get(&name) {
-                node.checks.clone_from(&old.checks);
-                if old.source == Source::Node {
-                    node.source = Source::Node;
-                }
-            }
-            self.put_catalog_node(node);
+        self.register_node(r.node, r.skip_node_update)?;
+        let mut rest = r.checks;
+        if let Some(instance) = r.instance {
+            let (own, others) = rest.into_iter().partition(|(owner, _)| owner.as_ref() == Some(&instance.id));
+            rest = others;
+            self.register_instance(instance, own, r.replace_checks)?;
         }
-        if let Some(mut instance) = r.instance {
-            if let Some(old) = self.s.instance(&name, &instance.id).cloned() {
-                if !r.replace_checks {
-                    instance.checks.clone_from(&old.checks);
-                }
-                if old.service != instance.service {
-                    self.drop_instance(&old);
-                }
+        for (owner, check) in rest {
+            if let Some(old) = owner.as_ref().and_then(|id| self.s.instance(&name, id)) {
+                refuse_allocs(old)?;
             }
-            self.put_instance(instance);
-        }
-        for (owner, check) in r.checks {
+            self.take_check_from_others(&name, owner.as_ref(), &check.id);
             self.put_check(&name, owner.as_ref(), check)?;
         }
         Ok(Reply::Done)
+    }
+
+    /// The node part of a registration. The record of a node that runs an agent is the agent's own and stays.
+    fn register_node(&mut self, mut node: CatalogNode, skip: bool) -> Result<(), Rejected> {
+        let Some(old) = self.s.catalog_nodes.get(&node.name).cloned() else {
+            self.put_catalog_node(node);
+            return Ok(());
+        };
+        if skip {
+            return Ok(());
+        }
+        if old.source != Source::Node {
+            node.checks.clone_from(&old.checks);
+            self.put_catalog_node(node);
+        } else if !node.id.is_empty() && !node.id.eq_ignore_ascii_case(&old.id) {
+            return Err(Rejected::Conflict(format!(
+                "node name {} is reserved by node {} at {}; register under another name",
+                node.name, old.id, old.address
+            )));
+        }
+        Ok(())
+    }
+
+    /// The instance goes in with its checks at once, so that an identical registration changes nothing.
+    fn register_instance(
+        &mut self,
+        mut instance: Instance,
+        checks: Vec<(Option<InstanceId>, Check)>,
+        replace_checks: bool,
+    ) -> Result<(), Rejected> {
+        let node = instance.node.clone();
+        let old = self.s.instance(&node, &instance.id).cloned();
+        if let Some(old) = &old {
+            refuse_allocs(old)?;
+            if !replace_checks {
+                instance.checks.clone_from(&old.checks);
+            }
+            // What the agent owns stays the agent's, however it was last written.
+            if old.source == Source::Agent {
+                instance.source = Source::Agent;
+            }
+        }
+        for (_, check) in checks {
+            self.take_check_from_others(&node, Some(&instance.id), &check.id);
+            instance.checks.insert(check.id.clone(), check);
+        }
+        if let Some(old) = old.filter(|o| o.service != instance.service) {
+            self.drop_instance(&old);
+        }
+        self.put_instance(instance);
+        Ok(())
+    }
+
+    /// Check ids are unique on a node: one that comes to a new owner leaves the old one.
+    fn take_check_from_others(&mut self, node: &NodeName, owner: Option<&InstanceId>, check: &CheckId) {
+        let of_node =
+            self.s.catalog_nodes.get(node).filter(|n| owner.is_some() && n.checks.contains_key(check)).cloned();
+        if let Some(old) = of_node {
+            let mut next = CatalogNode::clone(&old);
+            next.checks.remove(check);
+            self.put_catalog_node(next);
+        }
+        let elsewhere: Vec<_> = self
+            .s
+            .instances_on(node)
+            .filter(|i| Some(&i.id) != owner && i.checks.contains_key(check))
+            .filter(|i| !matches!(i.source, Source::Alloc(_)))
+            .cloned()
+            .collect();
+        for old in elsewhere {
+            let mut next = Instance::clone(&old);
+            next.checks.remove(check);
+            self.put_instance(next);
+        }
     }
 
     fn put_check(&mut self, node: &NodeName, owner: Option<&InstanceId>, check: Check) -> Result<(), Rejected> {
@@ -80,16 +164,25 @@ impl Tx {
         match (instance, check) {
             (Some(id), _) => {
                 if let Some(old) = self.s.instance(node, &id).cloned() {
+                    refuse_allocs(&old)?;
                     self.drop_instance(&old);
                 }
             }
-            (None, Some(check)) => self.drop_check(node, &check),
-            (None, None) => self.forget_catalog_node(node),
+            (None, Some(check)) => self.drop_check(node, &check)?,
+            (None, None) => {
+                if let Some(agent) = self.s.nodes.values().find(|n| n.name == node.as_str() && !n.lost()) {
+                    return Err(Rejected::Conflict(format!(
+                        "node {} runs an agent at {}; stop the agent, then it can be deregistered",
+                        agent.name, agent.address
+                    )));
+                }
+                self.forget_catalog_node(node);
+            }
         }
         Ok(Reply::Done)
     }
 
-    fn drop_check(&mut self, node: &NodeName, check: &CheckId) {
+    fn drop_check(&mut self, node: &NodeName, check: &CheckId) -> Result<(), Rejected> {
         if let Some(old) = self.s.catalog_nodes.get(node).filter(|n| n.checks.contains_key(check)).cloned() {
             let mut next = CatalogNode::clone(&old);
             next.checks.remove(check);
@@ -97,10 +190,12 @@ impl Tx {
         }
         let owner = self.s.instances_on(node).find(|i| i.checks.contains_key(check)).cloned();
         if let Some(old) = owner {
+            refuse_allocs(&old)?;
             let mut next = Instance::clone(&old);
             next.checks.remove(check);
             self.put_instance(next);
         }
+        Ok(())
     }
 
     pub(super) fn check_verdict(
@@ -111,6 +206,9 @@ impl Tx {
         verdict: Verdict,
         output: String,
     ) -> Result<Reply, Rejected> {
+        if let Some(owner) = instance.and_then(|id| self.s.instance(node, id)) {
+            refuse_allocs(owner)?;
+        }
         let stored = match instance {
             Some(id) => self.s.instance(node, id).and_then(|i| i.checks.get(check)).cloned(),
             None => self.s.catalog_nodes.get(node).and_then(|n| n.checks.get(check)).cloned(),
@@ -120,6 +218,16 @@ impl Tx {
         next.output = output;
         self.put_check(node, instance, next)?;
         Ok(Reply::Done)
+    }
+
+    /// Store the record of a node that runs an agent. Checks others put on the node (maintenance, registered ones) stay.
+    pub(super) fn put_agent_node(&mut self, mut node: CatalogNode) {
+        if let Some(old) = self.s.catalog_nodes.get(&node.name) {
+            for (id, check) in &old.checks {
+                node.checks.entry(id.clone()).or_insert_with(|| check.clone());
+            }
+        }
+        self.put_catalog_node(node);
     }
 
     /// Store a node record; a change of it, or of its checks, concerns every service with an instance on it.
@@ -155,6 +263,7 @@ impl Tx {
         if self.s.catalog_nodes.remove(name).is_some() {
             self.s.tables.node_extinction = self.index;
             self.s.tables.checks = self.index;
+            self.s.node_service_indexes.remove(name);
             self.touch(Topic::Checks);
             self.touch_catalog_node(name);
         }
@@ -183,7 +292,7 @@ impl Tx {
         entry.instances.insert(key, Arc::new(instance));
         self.s.services.insert(name.clone(), entry);
         self.touch_service(&name);
-        self.touch(Topic::CatalogNode(node));
+        self.touch_services_of(&node);
     }
 
     fn drop_instance(&mut self, instance: &Instance) {
@@ -202,7 +311,7 @@ impl Tx {
             self.s.services.insert(instance.service.clone(), entry);
         }
         self.touch_service(&instance.service);
-        self.touch(Topic::CatalogNode(instance.node.clone()));
+        self.touch_services_of(&instance.node);
     }
 
     /// Bring the instances derived from an allocation in line with it.
@@ -254,10 +363,29 @@ impl Tx {
         self.touch(Topic::Service(name.clone()));
     }
 
+    /// What runs on a node changed: its own readers look again, those of the list of nodes do not.
+    fn touch_services_of(&mut self, node: &NodeName) {
+        if self.s.catalog_nodes.contains_key(node) {
+            self.s.node_service_indexes.insert(node.clone(), self.index);
+        }
+        self.touch(Topic::CatalogNode(node.clone()));
+    }
+
     fn touch_catalog_node(&mut self, name: &NodeName) {
         self.s.tables.catalog_nodes = self.index;
         self.touch(Topic::CatalogNodes);
         self.touch(Topic::CatalogNode(name.clone()));
+    }
+}
+
+/// What an allocation brought comes and goes with it, whatever is said about it elsewhere.
+fn refuse_allocs(instance: &Instance) -> Result<(), Rejected> {
+    match instance.source {
+        Source::Alloc(alloc) => Err(Rejected::Conflict(format!(
+            "service instance \"{}\" belongs to allocation {alloc}; stop its job to remove it",
+            instance.id
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -2,14 +2,21 @@
 
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 use super::{State, Tx};
 use crate::{
+    check::Verdict,
     command::{Noun, Rejected, Reply},
     id::{Index, SessionId},
     kv::{KvEntry, KvGuard, KvOp, Session, SessionBehavior},
     time::Timestamp,
     topic::Topic,
 };
+
+/// How many deleted keys are remembered one by one.
+const TOMBSTONES_MAX: usize = 8192;
 
 impl State {
     /// Keys under a prefix, in order.
@@ -30,7 +37,32 @@ impl State {
             .take_while(|(k, _)| k.starts_with(prefix))
             .map(|(_, i)| *i)
             .max();
-        live.max(dead).unwrap_or(self.tables.kv)
+        live.max(dead).unwrap_or_default().max(self.tables.kv_forgotten)
+    }
+
+    /// Why a session may not live (any more): its node is gone, or a check it is bound to is gone or critical.
+    #[must_use]
+    pub fn session_broken(&self, session: &Session) -> Option<String> {
+        let Some(node) = self.catalog_nodes.get(&session.node) else {
+            return Some("Missing node registration".into());
+        };
+        session.checks.iter().find_map(|id| {
+            let of_services = || self.instances_on(&session.node).find_map(|i| i.checks.get(id));
+            match node.checks.get(id).or_else(of_services) {
+                None => Some(format!("Missing check '{id}' registration")),
+                Some(c) if c.verdict == Verdict::Critical => Some(format!("Check '{id}' is in critical state")),
+                Some(_) => None,
+            }
+        })
+    }
+
+    /// The index a query of one key sees: its newest change, deletion included.
+    #[must_use]
+    pub fn kv_key_index(&self, key: &str) -> Index {
+        match self.kv.get(key) {
+            Some(entry) => entry.modify_index,
+            None => self.kv_tombstones.get(key).copied().unwrap_or_default().max(self.tables.kv_forgotten),
+        }
     }
 }
 
@@ -57,7 +89,8 @@ impl Tx {
                 if let KvGuard::Cas(index) = guard {
                     match self.s.kv.get(&key) {
                         Some(e) if e.modify_index == index => {}
-                        None if index.0 == 0 => return Ok(true),
+                        // Nothing to delete is success, whatever the index.
+                        None => return Ok(true),
                         _ => return Ok(false),
                     }
                 }
@@ -102,8 +135,10 @@ impl Tx {
                 if !self.s.sessions.contains_key(&session) {
                     return Err(Rejected::Invalid(format!("invalid session \"{session}\"")));
                 }
-                if self.s.lock_delays.get(&key).is_some_and(|until| *until > at) {
-                    return Ok(false);
+                match self.s.lock_delays.get(&key) {
+                    Some(until) if *until > at => return Ok(false),
+                    Some(_) => _ = self.s.lock_delays.remove(&key),
+                    None => {}
                 }
                 match next.session {
                     Some(holder) if holder != session => return Ok(false),
@@ -123,7 +158,14 @@ impl Tx {
         Ok(true)
     }
 
-    fn kv_store(&mut self, key: Arc<str>, entry: KvEntry) {
+    fn kv_store(&mut self, key: Arc<str>, mut entry: KvEntry) {
+        if let Some(old) = self.s.kv.get(&key) {
+            entry.modify_index = old.modify_index;
+            if **old == entry {
+                return;
+            }
+            entry.modify_index = self.index;
+        }
         self.s.kv_tombstones.remove(&key);
         self.s.kv.insert(Arc::clone(&key), Arc::new(entry));
         self.touch_key(&key);
@@ -131,6 +173,11 @@ impl Tx {
 
     fn kv_delete(&mut self, key: &Arc<str>) {
         if self.s.kv.remove(key).is_some() {
+            if self.s.kv_tombstones.len() >= TOMBSTONES_MAX {
+                // From here on every prefix counts as changed now: readers look once more than they need to.
+                self.s.kv_tombstones.clear();
+                self.s.tables.kv_forgotten = self.index;
+            }
             self.s.kv_tombstones.insert(Arc::clone(key), self.index);
             self.touch_key(key);
         }
@@ -143,17 +190,11 @@ impl Tx {
     }
 
     pub(super) fn session_create(&mut self, mut session: Session) -> Result<Reply, Rejected> {
-        let Some(node) = self.s.catalog_nodes.get(&session.node) else {
-            return Err(Rejected::Invalid("Missing node registration".into()));
-        };
-        for check in &session.checks {
-            match node.checks.get(check) {
-                None => return Err(Rejected::Invalid(format!("Missing check '{check}' registration"))),
-                Some(c) if c.verdict == crate::check::Verdict::Critical => {
-                    return Err(Rejected::Invalid(format!("Check '{check}' is in critical state")));
-                }
-                Some(_) => {}
-            }
+        if self.s.sessions.contains_key(&session.id) {
+            return Err(Rejected::Conflict(format!("session {} exists", session.id)));
+        }
+        if let Some(why) = self.s.session_broken(&session) {
+            return Err(Rejected::Invalid(why));
         }
         session.create_index = self.index;
         session.modify_index = self.index;
@@ -173,6 +214,11 @@ impl Tx {
         let Some(session) = self.s.sessions.remove(&id) else { return Ok(Reply::Done) };
         let held: Vec<_> =
             self.s.kv.iter().filter(|(_, e)| e.session == Some(id)).map(|(k, _)| Arc::clone(k)).collect();
+        let over: Vec<_> =
+            self.s.lock_delays.iter().filter(|(_, until)| **until <= at).map(|(k, _)| Arc::clone(k)).collect();
+        for key in over {
+            self.s.lock_delays.remove(&key);
+        }
         for key in held {
             match session.behavior {
                 SessionBehavior::Delete => self.kv_delete(&key),

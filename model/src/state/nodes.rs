@@ -164,7 +164,7 @@ impl Tx {
 
     fn put_node(&mut self, mut node: Node) {
         node.modify_index = self.index;
-        self.put_catalog_node(catalog_node(&node));
+        self.put_agent_node(catalog_node(&node));
         self.touch_node(node.id);
         self.s.nodes.insert(node.id, Arc::new(node));
     }
