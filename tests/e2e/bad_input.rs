@@ -60,7 +60,8 @@ fn a_port_that_is_taken() {
     let agent = agent(dir.path());
     let holder = TcpListener::bind("0.0.0.0:0").expect("a free port");
     let port = holder.local_addr().expect("an address").port();
-    let text = echo_job(1, "x").replace("port \"http\" {}", &format!("port \"http\" {{\n        static = {port}\n      }}"));
+    let text =
+        echo_job(1, "x").replace("port \"http\" {}", &format!("port \"http\" {{\n        static = {port}\n      }}"));
     let path = dir.path().join("taken.hcl");
     fs::write(&path, text).expect("the file can be written");
     // The node notices foreign listeners every few seconds.
@@ -77,7 +78,9 @@ fn a_port_that_is_taken() {
 fn a_failing_check_is_seen_and_not_routed() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let agent = agent(dir.path());
-    agent.run_job(&echo_job(1, "x").replace("\"/health\"", "\"/health\"\n        method = \"DELETE\"\n        port = \"1\""));
+    agent.run_job(
+        &echo_job(1, "x").replace("\"/health\"", "\"/health\"\n        method = \"DELETE\"\n        port = \"1\""),
+    );
     agent.wait_running("echo", 1, Duration::from_secs(30));
     eventually("the check is critical", Duration::from_secs(20), || {
         let all = agent.http.get(&agent.catalog_url("/v1/health/checks/echo")).and_then(|r| r.json())?;
@@ -123,7 +126,9 @@ fn docker_is_down() {
     let mut setup = Setup::new(TRINE, dir.path());
     setup.extra = "plugin \"docker\" {\n  config { endpoint = \"unix:///nonexistent/docker.sock\" }\n}".into();
     let agent = setup.start();
-    let text = echo_job(1, "x").replace("raw_exec", "docker").replace("command = \"trine\"", "image = \"hashicorp/http-echo:latest\"");
+    let text = echo_job(1, "x")
+        .replace("raw_exec", "docker")
+        .replace("command = \"trine\"", "image = \"hashicorp/http-echo:latest\"");
     let path = dir.path().join("docker.hcl");
     fs::write(&path, text).expect("the file can be written");
     let said = refused(&agent, &["job", "run", &path.to_string_lossy()]);
@@ -137,7 +142,8 @@ fn a_full_disk() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let data = dir.path().join("data");
     fs::create_dir_all(&data).expect("a directory");
-    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&data).output();
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&data).output();
     match mounted {
         Ok(o) if o.status.success() => {}
         other => return tests::skip("mount", &format!("{other:?}")),

@@ -27,7 +27,8 @@ fn pids(dir: &std::path::Path) -> BTreeMap<String, Vec<i32>> {
     let mut found: BTreeMap<String, Vec<i32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").expect("/proc is mounted").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
-        let read = |file: &str| std::fs::read(entry.path().join(file)).map(|b| String::from_utf8_lossy(&b).into_owned());
+        let read =
+            |file: &str| std::fs::read(entry.path().join(file)).map(|b| String::from_utf8_lossy(&b).into_owned());
         let (Ok(cmdline), Ok(environ)) = (read("cmdline"), read("environ")) else { continue };
         if !cmdline.split('\0').any(|a| a == "http-echo") || !environ.contains(&needle) {
             continue;
@@ -54,7 +55,8 @@ fn write_keys(url: String, stop: &AtomicBool, acknowledged: &Mutex<Vec<u64>>) {
 
 fn check_keys(agent: &Agent, acknowledged: &[u64]) {
     let keys = agent.http.get(&agent.catalog_url("/v1/kv/crash/?keys")).and_then(|r| r.json()).expect("keys list");
-    let stored: std::collections::BTreeSet<_> = keys.as_array().expect("a list").iter().filter_map(|k| k.as_str()).collect();
+    let stored: std::collections::BTreeSet<_> =
+        keys.as_array().expect("a list").iter().filter_map(|k| k.as_str()).collect();
     let lost: Vec<_> = acknowledged.iter().filter(|n| !stored.contains(format!("crash/{n}").as_str())).collect();
     assert!(lost.is_empty(), "acknowledged writes were lost: {lost:?}");
 }
@@ -68,14 +70,16 @@ fn kill_nine_at_random_moments() {
     let setup = Setup::new(TRINE, dir.path());
     let mut agent = setup.start();
     agent.run_job(&echo_job(5, "v1"));
-    let before: Vec<_> = agent.wait_running("echo", 5, Duration::from_secs(30)).iter().map(|a| a["ID"].clone()).collect();
+    let before: Vec<_> =
+        agent.wait_running("echo", 5, Duration::from_secs(30)).iter().map(|a| a["ID"].clone()).collect();
     let processes = pids(dir.path());
     assert_eq!(processes.len(), 5, "{processes:?}");
 
     let stop = Arc::new(AtomicBool::new(false));
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     let writer = {
-        let (url, stop, acknowledged) = (agent.catalog_url("/v1/kv/crash"), Arc::clone(&stop), Arc::clone(&acknowledged));
+        let (url, stop, acknowledged) =
+            (agent.catalog_url("/v1/kv/crash"), Arc::clone(&stop), Arc::clone(&acknowledged));
         std::thread::spawn(move || write_keys(url, &stop, &acknowledged))
     };
     for round in 0..ROUNDS {
@@ -85,7 +89,8 @@ fn kill_nine_at_random_moments() {
         // Half of the kills hit the start itself.
         if rng.random_bool(0.5) {
             agent.ready();
-            let now: Vec<_> = agent.wait_running("echo", 5, Duration::from_secs(20)).iter().map(|a| a["ID"].clone()).collect();
+            let now: Vec<_> =
+                agent.wait_running("echo", 5, Duration::from_secs(20)).iter().map(|a| a["ID"].clone()).collect();
             assert_eq!(now, before, "round {round}: other allocations");
             assert_eq!(pids(dir.path()), processes, "round {round}: other processes");
         }
@@ -102,7 +107,10 @@ fn kill_nine_at_random_moments() {
     eventually("the load balancer answers", Duration::from_secs(10), || {
         agent.http.get(&agent.lb_url("/echo")).and_then(|r| if r.status == 200 { Ok(()) } else { Err(r.body) })
     });
-    say(&format!("crashes: {ROUNDS} kills, {} acknowledged writes, 0 lost, 5 tasks with the same pids", acknowledged.len()));
+    say(&format!(
+        "crashes: {ROUNDS} kills, {} acknowledged writes, 0 lost, 5 tasks with the same pids",
+        acknowledged.len()
+    ));
 }
 
 #[test]

@@ -96,6 +96,8 @@ fn no_request_fails() {
         caller.join().expect("a caller ends");
     }
     let (sent, failed) = (tally.sent.load(Ordering::Relaxed), tally.failed.load(Ordering::Relaxed));
-    say(&format!("deploys: {sent} requests through {DEPLOYS} canary deployments and 5 changes of scale, {failed} failed"));
+    say(&format!(
+        "deploys: {sent} requests through {DEPLOYS} canary deployments and 5 changes of scale, {failed} failed"
+    ));
     assert_eq!(failed, 0, "first failure: {:?}\n{}", tally.first_failure.lock().unwrap(), agent.log_tail());
 }

@@ -27,7 +27,11 @@ fn by_api(agent: &Agent, file: &Path) {
 fn answers(agent: &Agent, url: &str, wanted: &str) {
     eventually(&format!("{url} says {wanted:?}"), Duration::from_secs(40), || {
         let reply = agent.http.get(url)?;
-        if reply.status == 200 && reply.body.contains(wanted) { Ok(()) } else { Err(format!("{reply:?}\n{}", agent.log_tail())) }
+        if reply.status == 200 && reply.body.contains(wanted) {
+            Ok(())
+        } else {
+            Err(format!("{reply:?}\n{}", agent.log_tail()))
+        }
     });
 }
 
@@ -70,7 +74,8 @@ fn walk(submit: Submit) {
     agent.wait_running("http-echo", 5, Duration::from_secs(60));
     submit(&agent, &file("echo-scaled-up-dynamic-consul.hcl"));
     eventually("five healthy instances", Duration::from_secs(60), || {
-        let found = agent.http.get(&agent.catalog_url("/v1/health/service/http-echo?passing")).and_then(|r| r.json())?;
+        let found =
+            agent.http.get(&agent.catalog_url("/v1/health/service/http-echo?passing")).and_then(|r| r.json())?;
         let count = found.as_array().map_or(0, Vec::len);
         if count == 5 { Ok(()) } else { Err(format!("{count}\n{}", agent.log_tail())) }
     });

@@ -8,7 +8,8 @@ use crate::TRINE;
 
 fn walk(args: &[&str]) -> String {
     let started = Instant::now();
-    let out = Command::new(TRINE).args(["walkthrough", "-exit", "-free-ports"]).args(args).output().expect("the binary runs");
+    let out =
+        Command::new(TRINE).args(["walkthrough", "-exit", "-free-ports"]).args(args).output().expect("the binary runs");
     let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert_eq!(out.status.code(), Some(0), "{text}");
     say(&format!("walkthrough {args:?}: {:.1} s", started.elapsed().as_secs_f64()));
@@ -16,7 +17,9 @@ fn walk(args: &[&str]) -> String {
 }
 
 fn evidence(text: &str) {
-    for wanted in ["Hello and welcome to", "NOMAD_ADDR", "http-echo.service.consul", "Update successful!", "1000", "0 failed"] {
+    for wanted in
+        ["Hello and welcome to", "NOMAD_ADDR", "http-echo.service.consul", "Update successful!", "1000", "0 failed"]
+    {
         assert!(text.contains(wanted), "no {wanted:?} in:\n{text}");
     }
 }

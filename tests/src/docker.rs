@@ -15,13 +15,14 @@ pub fn engine() -> Result<(), String> {
 /// Build one of the images of `examples/http-echo` from `binary`.
 pub fn build_image(root: &Path, binary: &Path, image: &str) {
     let script = root.join("examples/http-echo/build.sh");
-    let out = Command::new("bash")
-        .arg(&script)
-        .arg(image)
-        .env("TRINE", binary)
-        .output()
-        .expect("bash runs");
-    assert!(out.status.success(), "{}: {}{}", script.display(), String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let out = Command::new("bash").arg(&script).arg(image).env("TRINE", binary).output().expect("bash runs");
+    assert!(
+        out.status.success(),
+        "{}: {}{}",
+        script.display(),
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
 }
 
 /// Remove every container that carries one of Trine's labels.

@@ -41,6 +41,13 @@ impl Client {
         read(self.0.get(url).call())
     }
 
+    /// The index a catalog read carries.
+    pub fn index(&self, url: &str) -> Result<u64, String> {
+        let answer = self.0.get(url).call().map_err(|e| e.to_string())?;
+        let header = answer.headers().get("x-consul-index").ok_or("no X-Consul-Index")?;
+        header.to_str().ok().and_then(|v| v.parse().ok()).ok_or_else(|| format!("X-Consul-Index is {header:?}"))
+    }
+
     pub fn put(&self, url: &str, body: &str) -> Result<Reply, String> {
         read(self.0.put(url).send(body))
     }

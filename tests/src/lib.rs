@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+pub mod dns;
 pub mod docker;
 pub mod http;
 pub mod process;

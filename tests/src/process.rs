@@ -77,7 +77,8 @@ impl Setup {
         fs::create_dir_all(&self.dir).expect("the test's directory can be made");
         let config = self.dir.join("agent.hcl");
         fs::write(&config, self.config()).expect("the configuration can be written");
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("agent.log")).expect("the log opens");
+        let log =
+            fs::OpenOptions::new().create(true).append(true).open(self.dir.join("agent.log")).expect("the log opens");
         let child = Command::new(&self.binary)
             .args(["agent", "-config"])
             .arg(&config)
@@ -178,7 +179,9 @@ impl Agent {
             other => Err(format!("{other:?}")),
         });
         let mut text = String::new();
-        fs::File::open(self.setup.dir.join("agent.log")).and_then(|mut f| f.read_to_string(&mut text)).expect("the log reads");
+        fs::File::open(self.setup.dir.join("agent.log"))
+            .and_then(|mut f| f.read_to_string(&mut text))
+            .expect("the log reads");
         (code, text)
     }
 
@@ -204,7 +207,11 @@ impl Agent {
     pub fn wait_running(&self, job: &str, count: usize, limit: Duration) -> Vec<Value> {
         eventually(&format!("{count} allocations of {job} run"), limit, || {
             let running = self.running(job)?;
-            if running.len() == count { Ok(running) } else { Err(format!("{} run\n{}", running.len(), self.log_tail())) }
+            if running.len() == count {
+                Ok(running)
+            } else {
+                Err(format!("{} run\n{}", running.len(), self.log_tail()))
+            }
         })
     }
 }
@@ -232,7 +239,8 @@ fn kill_leftovers(dir: &Path) {
         if pid == i32::try_from(std::process::id()).unwrap_or(0) {
             continue;
         }
-        let told = |file: &str| fs::read(entry.path().join(file)).is_ok_and(|b| String::from_utf8_lossy(&b).contains(&needle));
+        let told =
+            |file: &str| fs::read(entry.path().join(file)).is_ok_and(|b| String::from_utf8_lossy(&b).contains(&needle));
         if told("cmdline") || told("environ") {
             kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
         }

@@ -74,7 +74,11 @@ fn arrows() -> BTreeMap<String, Vec<String>> {
         let text = fs::read_to_string(root().join(name).join("Cargo.toml")).expect("each crate has a manifest");
         let deps = text.split("[dependencies]").nth(1).unwrap_or_default();
         let deps = deps.split("\n[").next().unwrap_or_default();
-        crates.iter().filter(|c| deps.lines().any(|l| l.starts_with(&format!("{c}.")))).map(|c| (*c).to_owned()).collect()
+        crates
+            .iter()
+            .filter(|c| deps.lines().any(|l| l.starts_with(&format!("{c}."))))
+            .map(|c| (*c).to_owned())
+            .collect()
     };
     crates.iter().map(|c| ((*c).to_owned(), deps_of(c))).collect()
 }

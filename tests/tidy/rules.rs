@@ -26,7 +26,8 @@ const PURE: &[&str] = &[
     "lb/src/table",
     "lb/src/pick",
 ];
-const IMPURE_WORDS: &[&str] = &["tokio::", "openraft::", "axum::", "hyper::", "sled::", "redb::", "SystemTime::now", "Instant::now"];
+const IMPURE_WORDS: &[&str] =
+    &["tokio::", "openraft::", "axum::", "hyper::", "sled::", "redb::", "SystemTime::now", "Instant::now"];
 
 fn rust() -> Vec<Source> {
     files(&[".rs"])
@@ -44,7 +45,8 @@ fn files_are_short() {
 
 #[test]
 fn files_say_what_they_own() {
-    let silent: Vec<_> = rust().iter().filter(|s| !s.generated() && !s.text.starts_with("//!")).map(|s| s.path.clone()).collect();
+    let silent: Vec<_> =
+        rust().iter().filter(|s| !s.generated() && !s.text.starts_with("//!")).map(|s| s.path.clone()).collect();
     report("every file begins with //!", &silent);
 }
 
@@ -71,7 +73,9 @@ fn arrows_point_one_way() {
     };
     let wrong: Vec<_> = arrows()
         .iter()
-        .flat_map(|(from, to)| to.iter().filter(|t| !allowed(from).contains(&t.as_str())).map(move |t| format!("{from} -> {t}")))
+        .flat_map(|(from, to)| {
+            to.iter().filter(|t| !allowed(from).contains(&t.as_str())).map(move |t| format!("{from} -> {t}"))
+        })
         .collect();
     report("arrows between crates follow docs/ARCHITECTURE.md", &wrong);
 }
@@ -104,8 +108,12 @@ fn deciding_does_no_io() {
 
 #[test]
 fn the_vocabulary_stays_small() {
-    let lines: usize = rust().iter().filter(|s| s.path.starts_with("model/src") && !s.is_test()).map(|s| s.text.lines().count()).sum();
-    assert!(lines <= MODEL_LINES, "model has {lines} lines, at most {MODEL_LINES}: move what only one component needs into it");
+    let lines: usize =
+        rust().iter().filter(|s| s.path.starts_with("model/src") && !s.is_test()).map(|s| s.text.lines().count()).sum();
+    assert!(
+        lines <= MODEL_LINES,
+        "model has {lines} lines, at most {MODEL_LINES}: move what only one component needs into it"
+    );
 }
 
 #[test]
@@ -124,7 +132,8 @@ fn tasks_are_not_left_to_themselves() {
 #[test]
 fn dependencies_are_justified() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the workspace has a manifest");
-    let adr = fs::read_to_string(root().join("docs/adr/001-dependencies.md")).expect("docs/adr/001-dependencies.md exists");
+    let adr =
+        fs::read_to_string(root().join("docs/adr/001-dependencies.md")).expect("docs/adr/001-dependencies.md exists");
     let deps = manifest.split("[workspace.dependencies]").nth(1).unwrap_or_default();
     let deps = deps.split("\n[").next().unwrap_or_default();
     let own = ["model", "scheduler", "discovery", "lb", "agent"];
