@@ -1,2 +1,16 @@
-//! Skeleton.
+//! The binary's library: configuration, command line, assembly and supervision of roles.
+//!
+//! Owns everything that touches a terminal, a signal or more than one role at a time. Refuses: scheduling decisions,
+//! catalog semantics, proxying; those live in their crates and are only put together here.
+//!
+//! ```text
+//!  argv ─► cli ─► agent ─► config ─► assemble ─► supervise ─► (server · client · discovery · lb · http)
+//!             └─► every other command ─► cli::client ─► HTTP API
+//! ```
+
+pub mod cli;
+pub mod config;
+pub mod http_echo;
+pub mod nearest;
+pub mod telemetry;
 pub mod ui;

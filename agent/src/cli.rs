@@ -1,0 +1,82 @@
+//! The command line: which tool we were called as, which command was meant, and the exit code.
+//!
+//! Owns: the personas (`http-echo` and `fabio` by the name of the link), Go-style flags, dispatch. stdout is data,
+//! stderr is talk; every error ends with what to do next. Exit code 0 is success, 1 is failure.
+
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches};
+
+pub mod agent;
+pub mod args;
+mod argv;
+pub mod client;
+pub mod http_echo;
+pub mod version;
+
+use args::{Command, Trine};
+
+/// Run one command line, the first word being the name the binary was called by.
+#[must_use]
+pub fn run(argv: Vec<OsString>) -> ExitCode {
+    let called_as = argv
+        .first()
+        .map(|a| Path::new(a).file_stem().unwrap_or_default().to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let argv = match called_as.as_str() {
+        "http-echo" => with_command("http-echo", argv),
+        "fabio" => with_command("fabio", argv),
+        _ => argv,
+    };
+    match parse(argv) {
+        Ok(trine) => finish(dispatch(trine)),
+        Err(e) => {
+            let failed = e.use_stderr();
+            // Nothing is left to do if the terminal is gone.
+            let _ = e.print();
+            ExitCode::from(u8::from(failed))
+        }
+    }
+}
+
+/// `http-echo -listen :80` is `trine http-echo -listen :80`.
+fn with_command(command: &str, mut argv: Vec<OsString>) -> Vec<OsString> {
+    argv.insert(1, command.into());
+    argv
+}
+
+fn parse(argv: Vec<OsString>) -> Result<Trine, clap::Error> {
+    let mut command = Trine::command();
+    command.build();
+    let argv = argv::normalise(argv, &command);
+    let matches = Trine::command().try_get_matches_from(argv)?;
+    Trine::from_arg_matches(&matches)
+}
+
+fn dispatch(trine: Trine) -> anyhow::Result<ExitCode> {
+    match trine.command {
+        Command::Agent(args) => agent::run(*args),
+        Command::Fabio(args) => agent::run_as_fabio(&args),
+        Command::HttpEcho(args) => http_echo::run(&args),
+        Command::Version(args) => version::run(&args),
+    }
+}
+
+fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("Error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A runtime for commands that talk to the API: one thread is plenty.
+pub fn small_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    use anyhow::Context as _;
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")
+}
+
+#[cfg(test)]
+mod tests;
