@@ -222,7 +222,8 @@ pub enum Strategy {
 /// The load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lb {
-    pub enabled: bool,
+    /// On wherever the client role is on, unless said otherwise: whoever runs tasks balances them.
+    pub enabled: Option<bool>,
     /// Where traffic is accepted, when not on `bind_addr`.
     pub bind_addr: Option<IpAddr>,
     /// Where the routes page is served, when not on `bind_addr`.
@@ -237,7 +238,7 @@ pub struct Lb {
 impl Default for Lb {
     fn default() -> Self {
         Self {
-            enabled: false,
+            enabled: None,
             bind_addr: None,
             admin_bind_addr: None,
             cores: None,
@@ -330,10 +331,16 @@ impl Config {
         config.client.enabled = true;
         config.client.leave_tasks_running = false;
         config.discovery.enabled = true;
-        config.lb.enabled = true;
+        config.lb.enabled = Some(true);
         config.drivers.raw_exec = true;
         config.drivers.docker.volumes = true;
         config
+    }
+
+    /// Whether the load balancer runs here.
+    #[must_use]
+    pub fn lb_enabled(&self) -> bool {
+        self.lb.enabled.unwrap_or(self.client.enabled)
     }
 
     /// The roles that are on, in the words of the configuration.
@@ -343,7 +350,7 @@ impl Config {
             (self.server.enabled, "server"),
             (self.client.enabled, "client"),
             (self.discovery.enabled, "discovery"),
-            (self.lb.enabled, "lb"),
+            (self.lb_enabled(), "lb"),
         ]
         .into_iter()
         .filter_map(|(on, name)| on.then_some(name))

@@ -14,3 +14,9 @@ pub mod http_echo;
 pub mod nearest;
 pub mod telemetry;
 pub mod ui;
+
+/// The whole program: the process's arguments in, its exit code out.
+#[must_use]
+pub fn run() -> std::process::ExitCode {
+    cli::run(std::env::args_os().collect())
+}

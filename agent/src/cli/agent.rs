@@ -116,7 +116,7 @@ fn fabio_config(args: &FabioArgs) -> anyhow::Result<Config> {
     let (proxy_ip, proxy_port) = listen_address("-proxy.addr", &args.proxy_addr)?;
     let (ui_ip, ui_port) = listen_address("-ui.addr", &args.ui_addr)?;
     let mut config = Config { log_level: args.log_level.to_ascii_lowercase(), ..Config::default() };
-    config.lb.enabled = true;
+    config.lb.enabled = Some(true);
     config.lb.bind_addr = Some(proxy_ip);
     config.lb.admin_bind_addr = Some(ui_ip);
     config.lb.servers = vec![args.rpc_addr.clone()];

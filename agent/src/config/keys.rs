@@ -162,7 +162,7 @@ fn discovery(config: &mut Config, s: &mut Section<'_>) {
 }
 
 fn lb(config: &mut Config, s: &mut Section<'_>) {
-    set!(config.lb.enabled, s.flag("enabled"));
+    set!(config.lb.enabled, s.flag("enabled").map(Some));
     set!(config.lb.bind_addr, s.parsed::<IpAddr>("bind_addr").map(Some));
     set!(config.lb.admin_bind_addr, s.parsed::<IpAddr>("admin_bind_addr").map(Some));
     set!(config.lb.cores, s.number("cores", 1..=1024).map(Some));

@@ -89,7 +89,9 @@ fn apply_flags(config: &mut Config, flags: &Flags) -> Result<(), Error> {
     config.server.enabled |= flags.server;
     config.client.enabled |= flags.client;
     config.discovery.enabled |= flags.discovery;
-    config.lb.enabled |= flags.lb;
+    if flags.lb {
+        config.lb.enabled = Some(true);
+    }
     if !flags.servers.is_empty() {
         config.client.servers.clone_from(&flags.servers);
     }

@@ -66,7 +66,7 @@ impl Config {
         if self.insecure {
             return;
         }
-        let admin = self.lb.admin_bind_addr.filter(|_| self.lb.enabled);
+        let admin = self.lb.admin_bind_addr.filter(|_| self.lb_enabled());
         let apis = self.server.enabled || self.client.enabled || self.discovery.enabled;
         for (key, addr) in [("bind_addr", Some(self.bind_addr).filter(|_| apis)), ("lb.admin_bind_addr", admin)] {
             if let Some(addr) = addr.filter(|a| !a.is_loopback()) {
