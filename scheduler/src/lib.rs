@@ -1,3 +1,7 @@
 //! Decides and replicates: job files, evaluations and plans, the Raft host, and the Nomad-compatible API.
 
+pub mod error;
 pub mod http;
+pub mod raft;
+
+pub use error::Error;
