@@ -11,7 +11,10 @@
 pub mod cli;
 pub mod config;
 pub mod http_echo;
+pub mod http_server;
+pub mod listen;
 pub mod nearest;
+pub mod supervise;
 pub mod telemetry;
 pub mod ui;
 
