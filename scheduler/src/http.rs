@@ -16,6 +16,7 @@ use model::Replica;
 
 pub mod agent_info;
 pub mod error;
+pub mod wire;
 
 pub use agent_info::{AgentInfo, Health, Member};
 pub use error::Error;

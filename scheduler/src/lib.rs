@@ -2,6 +2,8 @@
 
 pub mod error;
 pub mod http;
+pub mod jobspec;
 pub mod raft;
+pub mod spec;
 
 pub use error::Error;

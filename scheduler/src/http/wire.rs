@@ -1,0 +1,3 @@
+//! JSON types of the API and their conversions; foreign field names live here and nowhere else.
+
+pub mod job;
