@@ -8,13 +8,25 @@ use std::{ffi::OsString, path::Path, process::ExitCode};
 use clap::{CommandFactory, FromArgMatches};
 
 pub mod agent;
+pub mod alloc;
 pub mod args;
 mod argv;
+pub mod catalog;
 pub mod client;
+pub mod completions;
+pub mod connection;
+pub mod deployment;
+pub mod eval;
 pub mod http_echo;
+pub mod job;
+pub mod kv;
+pub mod node;
+pub mod render;
+pub mod route;
+pub mod server;
 pub mod version;
 
-use args::{Command, Trine};
+use args::{Command, Short, Trine};
 
 /// Run one command line, the first word being the name the binary was called by.
 #[must_use]
@@ -57,8 +69,35 @@ fn dispatch(trine: Trine) -> anyhow::Result<ExitCode> {
     match trine.command {
         Command::Agent(args) => agent::run(*args),
         Command::Fabio(args) => agent::run_as_fabio(&args),
+        Command::Job(args) => args.run(),
+        Command::Alloc(args) => args.run(),
+        Command::Node(args) => args.run(),
+        Command::Deployment(args) => args.run(),
+        Command::Eval(args) => args.run(),
+        Command::Service(args) => args.run(),
+        Command::Catalog(args) => args.run(),
+        Command::Kv(args) => args.run(),
+        Command::Route(args) => args.run(),
+        Command::Server(args) => args.run(),
+        Command::System(args) => args.run(),
+        Command::Short(short) => shorthand(short),
+        Command::Completions(args) => completions::run(&args),
         Command::HttpEcho(args) => http_echo::run(&args),
         Command::Version(args) => version::run(&args),
+    }
+}
+
+/// `trine run` is `trine job run`.
+fn shorthand(short: Short) -> anyhow::Result<ExitCode> {
+    match short {
+        Short::Run(args) => job::Command::Run(args).run(),
+        Short::Plan(args) => job::Command::Plan(args).run(),
+        Short::Status(args) => job::Command::Status(args).run(),
+        Short::Stop(args) => job::Command::Stop(args).run(),
+        Short::Scale(args) => job::Command::Scale(args).run(),
+        Short::Validate(args) => job::Command::Validate(args).run(),
+        Short::Inspect(args) => job::Command::Inspect(args).run(),
+        Short::Logs(args) => alloc::run_logs(args),
     }
 }
 

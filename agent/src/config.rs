@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-mod duration;
+pub mod duration;
 pub mod env;
 mod keys;
 mod section;

@@ -1,6 +1,7 @@
 //! End to end, on the real binary: the walkthrough, crashes, deploys under load, the user's own files, bad input.
 
 mod bad_input;
+mod browser;
 mod crashes;
 mod deploys;
 mod user_files;

@@ -6,9 +6,15 @@ use std::{str::FromStr, time::Duration};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Text(pub Duration);
 
+/// Text that is no duration, and how one is written.
 #[derive(Debug, thiserror::Error)]
 #[error("not a duration: write a number with ms, s, m or h, such as \"10s\" or \"1h30m\"")]
-pub(super) struct NotADuration;
+pub struct NotADuration;
+
+/// A duration as the configuration and flags write it.
+pub fn parse(text: &str) -> Result<Duration, NotADuration> {
+    text.parse::<Text>().map(|t| t.0)
+}
 
 impl FromStr for Text {
     type Err = NotADuration;
