@@ -1,0 +1,169 @@
+//! Bodies on their way through: streamed, never collected, and watched for standstill.
+
+use std::{
+    cell::Cell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::Sleep;
+
+use super::upstream::Upstream;
+use crate::target::InFlight;
+
+/// Why a body ended early. Only logged: the status line has been sent.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error("no progress for {} s", .0.as_secs())]
+    Stalled(Duration),
+}
+
+/// What the client is at fault for, seen by whoever waits for the instance.
+pub type Fault = Rc<Cell<bool>>;
+
+/// A request's body. Trailers stop here: an instance must not take them for headers we have checked.
+#[derive(Debug)]
+pub struct RequestBody {
+    inner: Option<Incoming>,
+    limit: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+    fault: Fault,
+}
+
+impl RequestBody {
+    #[must_use]
+    pub fn new(inner: Incoming, limit: Duration) -> Self {
+        let inner = (!inner.is_end_stream()).then_some(inner);
+        Self { inner, limit, stalled: None, fault: Fault::default() }
+    }
+
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { inner: None, limit: Duration::MAX, stalled: None, fault: Fault::default() }
+    }
+
+    /// True once the client failed to deliver the body.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        Rc::clone(&self.fault)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        loop {
+            match Pin::new(&mut *inner).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.stalled = None;
+                    if frame.is_data() {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    this.fault.set(true);
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    let limit = this.limit;
+                    let sleep = this.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+                    ready!(sleep.as_mut().poll(cx));
+                    this.fault.set(true);
+                    return Poll::Ready(Some(Err(BodyError::Stalled(limit))));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// What a client gets: an instance's answer, or a few bytes of our own.
+#[derive(Debug)]
+pub enum AnswerBody {
+    Own(Option<Bytes>),
+    Instance(Relay),
+}
+
+/// An instance's answer. The request is in flight, and the connection taken, until its last byte has come.
+#[derive(Debug)]
+pub struct Relay {
+    inner: Incoming,
+    held: Option<(Upstream, InFlight)>,
+}
+
+impl Relay {
+    #[must_use]
+    pub fn new(inner: Incoming, upstream: Upstream, in_flight: InFlight) -> Self {
+        let mut relay = Self { inner, held: Some((upstream, in_flight)) };
+        relay.release_if_over();
+        relay
+    }
+
+    fn release_if_over(&mut self) {
+        if self.inner.is_end_stream()
+            && let Some((upstream, in_flight)) = self.held.take()
+        {
+            upstream.give_back(in_flight.target());
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Own(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Self::Instance(relay) => {
+                let polled = ready!(Pin::new(&mut relay.inner).poll_frame(cx));
+                match &polled {
+                    Some(Ok(_)) => relay.release_if_over(),
+                    Some(Err(_)) => {
+                        if let Some((_, in_flight)) = relay.held.take() {
+                            in_flight.failed();
+                        }
+                    }
+                    None => {
+                        if let Some((upstream, in_flight)) = relay.held.take() {
+                            upstream.give_back(in_flight.target());
+                        }
+                    }
+                }
+                Poll::Ready(polled.map(|r| r.map_err(BodyError::from)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.is_none(),
+            Self::Instance(relay) => relay.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Instance(relay) => relay.inner.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! One instance as the load balancer knows it: where it is, whether it may be picked, what it has done.
+//!
+//! A target outlives route tables: it is made when the instance first shows a route and forgotten once it is out of
+//! the catalog and idle. Counters are kept per core, so that cores share no cache line; readers add them up.
+//!
+//! Leaving, without a lock on the request path:
+//! ```text
+//!  request:  in_flight += 1 ; pickable?  yes ─► use it          follower: pickable := false ; in_flight == 0 ? ─► done
+//!                             no  ─► in_flight -= 1, pick again
+//! ```
+//! Both sides are sequentially consistent, so either the request sees the flag or the follower sees the request.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use model::{AllocId, InstanceId, NodeName, ServiceName};
+use tokio::sync::Notify;
+
+use crate::stats::{BUCKETS, Histogram, quantile};
+
+/// What makes a target the same target in the next table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub service: ServiceName,
+    pub node: NodeName,
+    pub instance: InstanceId,
+    /// `host:port`.
+    pub authority: Arc<str>,
+}
+
+/// Where to connect: parsed once, so that no request does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    Ip(SocketAddr),
+    /// A name, looked up at every new connection.
+    Name(Arc<str>, u16),
+}
+
+impl Endpoint {
+    #[must_use]
+    pub fn new(address: &str, port: u16) -> Self {
+        let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
+        match bare.parse::<IpAddr>() {
+            Ok(ip) => Self::Ip(SocketAddr::new(ip, port)),
+            Err(_) => Self::Name(address.into(), port),
+        }
+    }
+
+    /// `host:port`, brackets around IPv6.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        match self {
+            Self::Ip(addr) => addr.to_string(),
+            Self::Name(name, port) => format!("{name}:{port}"),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Target {
+    /// Unique in this process; the pools' key.
+    pub id: u64,
+    pub key: Key,
+    pub alloc: Option<AllocId>,
+    pub endpoint: Endpoint,
+    pickable: AtomicBool,
+    lanes: Box<[Lane]>,
+    /// Rung when a request ends on a target that may be picked no more.
+    idle: Arc<Notify>,
+}
+
+/// One core's counters.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Lane {
+    in_flight: AtomicUsize,
+    requests: AtomicU64,
+    errors: AtomicU64,
+    latency: Histogram,
+}
+
+/// What a target has done so far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Totals {
+    pub in_flight: usize,
+    pub requests: u64,
+    /// Connections refused or lost, time-outs, and answers of 500 and above.
+    pub errors: u64,
+    pub p50: Option<Duration>,
+    pub p99: Option<Duration>,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl Target {
+    #[must_use]
+    pub fn new(key: Key, alloc: Option<AllocId>, endpoint: Endpoint, lanes: usize, idle: Arc<Notify>) -> Self {
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            key,
+            alloc,
+            endpoint,
+            pickable: AtomicBool::new(false),
+            lanes: (0..lanes.max(1)).map(|_| Lane::default()).collect(),
+            idle,
+        }
+    }
+
+    pub fn set_pickable(&self, yes: bool) {
+        self.pickable.store(yes, Ordering::SeqCst);
+    }
+
+    #[must_use]
+    pub fn pickable(&self) -> bool {
+        self.pickable.load(Ordering::SeqCst)
+    }
+
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.lanes.iter().map(|l| l.in_flight.load(Ordering::SeqCst)).sum()
+    }
+
+    /// Begin a request on this core; `None` when the target is leaving, and then nothing was counted.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, lane: usize) -> Option<InFlight> {
+        let lane = lane % self.lanes.len();
+        self.lanes[lane].in_flight.fetch_add(1, Ordering::SeqCst);
+        let guard = InFlight { target: Arc::clone(self), lane, here: std::marker::PhantomData };
+        if !self.pickable() {
+            return None;
+        }
+        self.lanes[lane].requests.fetch_add(1, Ordering::Relaxed);
+        Some(guard)
+    }
+
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut counts = [0; BUCKETS];
+        let (mut requests, mut errors) = (0, 0);
+        for lane in &self.lanes {
+            requests += lane.requests.load(Ordering::Relaxed);
+            errors += lane.errors.load(Ordering::Relaxed);
+            lane.latency.add_to(&mut counts);
+        }
+        Totals {
+            in_flight: self.in_flight(),
+            requests,
+            errors,
+            p50: quantile(&counts, 0.5),
+            p99: quantile(&counts, 0.99),
+        }
+    }
+}
+
+/// A request that a target has not finished. Dropping it ends the request.
+#[derive(Debug)]
+pub struct InFlight {
+    target: Arc<Target>,
+    lane: usize,
+    /// It stays on its core: the count went up there and must go down there.
+    here: std::marker::PhantomData<Rc<()>>,
+}
+
+impl InFlight {
+    #[must_use]
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// The answer began after this time.
+    pub fn answered(&self, took: Duration, failed: bool) {
+        self.target.lanes[self.lane].latency.record(took);
+        if failed {
+            self.failed();
+        }
+    }
+
+    pub fn failed(&self) {
+        self.target.lanes[self.lane].errors.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.target.lanes[self.lane].in_flight.fetch_sub(1, Ordering::SeqCst);
+        if !self.target.pickable() {
+            self.target.idle.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Arc<Target> {
+        let endpoint = Endpoint::new("127.0.0.1", 80);
+        let authority = endpoint.authority().into();
+        let key = Key { service: "web".into(), node: "n".into(), instance: "i".into(), authority };
+        Arc::new(Target::new(key, None, endpoint, 4, Arc::new(Notify::new())))
+    }
+
+    #[test]
+    fn addresses_of_every_kind_become_endpoints() {
+        assert_eq!(Endpoint::new("10.0.0.1", 80).authority(), "10.0.0.1:80");
+        assert_eq!(Endpoint::new("::1", 80).authority(), "[::1]:80");
+        assert_eq!(Endpoint::new("[::1]", 80).authority(), "[::1]:80");
+        assert_eq!(Endpoint::new("db.internal", 80).authority(), "db.internal:80");
+    }
+
+    #[test]
+    fn a_leaving_target_takes_nothing_and_counts_nothing() {
+        let t = target();
+        assert!(t.enter(0).is_none());
+        t.set_pickable(true);
+        let held = t.enter(1).expect("pickable");
+        t.set_pickable(false);
+        assert!(t.enter(2).is_none());
+        assert_eq!((t.in_flight(), t.totals().requests), (1, 1));
+        drop(held);
+        assert_eq!(t.in_flight(), 0);
+    }
+
+    /// Whoever wins the race, nothing enters after the flag was seen down with nothing in flight.
+    #[test]
+    fn no_request_slips_in_behind_the_flag() {
+        for _ in 0..200 {
+            let t = target();
+            t.set_pickable(true);
+            let gone = Arc::new(AtomicBool::new(false));
+            let workers: Vec<_> = (0..4)
+                .map(|lane| {
+                    let (t, gone) = (Arc::clone(&t), Arc::clone(&gone));
+                    std::thread::spawn(move || {
+                        while let Some(held) = t.enter(lane) {
+                            assert!(!gone.load(Ordering::SeqCst), "picked after the drain was over");
+                            drop(held);
+                        }
+                    })
+                })
+                .collect();
+            t.set_pickable(false);
+            while t.in_flight() > 0 {
+                std::thread::yield_now();
+            }
+            gone.store(true, Ordering::SeqCst);
+            for w in workers {
+                w.join().expect("no request slipped in");
+            }
+        }
+    }
+}
