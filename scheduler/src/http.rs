@@ -4,19 +4,42 @@
 //! other routers beside it with routes of their own (`/ui/{*rest}`, `/v1/client/{*rest}`), not with a fallback.
 //!
 //! ```text
-//!  bytes ─► request.rs (method, segments, query, bounded body) ─► route.rs ─► one file per noun ─► reply.rs
+//!  bytes ─► request.rs (verb, raw path, query, bounded body) ─► dispatch.rs ─► one file per noun ─► reply.rs
 //!                                                   error.rs ◄─ every failure ─┘
 //! ```
-//! Refuses: foreign names outside `wire/`, status codes outside `error.rs`, reads that are not on one snapshot.
+//! Refuses: foreign names outside `wire/` and the noun files' answers, status codes outside `error.rs`, reads that are
+//! not on one snapshot. Nomad's routes that Trine does not have answer 501 with a sentence.
 
 use std::sync::Arc;
 
 use axum::Router;
 use model::Replica;
 
+mod agent;
 pub mod agent_info;
+mod allocs;
+mod deployments;
+mod dispatch;
 pub mod error;
+mod evals;
+mod events;
+mod gc;
+mod job;
+mod job_change;
+mod job_write;
+mod jobs;
+mod nodes;
+mod operator;
+mod read;
+mod reply;
+mod request;
+mod seam;
+mod search;
+mod services;
+#[cfg(test)]
+mod tests;
 pub mod wire;
+mod write;
 
 pub use agent_info::{AgentInfo, Health, Member};
 pub use error::Error;
@@ -30,5 +53,5 @@ pub struct Api {
 
 /// The router of the whole API, as a fallback.
 pub fn router(api: Api) -> Router {
-    Router::new().fallback(|| async { Error::NoRoute }).with_state(api)
+    Router::new().fallback(dispatch::handle).with_state(api)
 }

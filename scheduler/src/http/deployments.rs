@@ -1,0 +1,214 @@
+//! `/v1/deployments` and `/v1/deployment/…`: the verb stands before the id.
+
+use std::sync::Arc;
+
+use model::{
+    AllocId, Command, Deployment, DeploymentId, DeploymentStatus, Eval, GroupName, Job, State, Topic, Trigger,
+    deployment::description,
+};
+use serde_json::{Value, json};
+
+use super::{
+    Error,
+    read::{Context, Key, Listing, newest},
+    reply::Reply,
+    request::Verb,
+    wire::{alloc, deployment},
+    write::written,
+};
+
+pub async fn list(cx: &Context) -> Result<Reply, Error> {
+    cx.only(Verb::Get)?;
+    let query = &cx.req.query;
+    let (listing, spaces) = (Listing::of(query)?, query.namespaces());
+    let prefix = query.given("prefix").map(str::to_lowercase);
+    cx.read(
+        &[Topic::Deployments],
+        |s| s.tables.deployments,
+        |s| {
+            let wanted = |d: &Deployment| {
+                spaces.has(&d.job.namespace) && prefix.as_ref().is_none_or(|p| d.id.to_string().starts_with(p))
+            };
+            let place = |d: &Deployment| Key(if prefix.is_some() { 0 } else { d.create_index.0 }, d.id.to_string());
+            let all = s.deployments.values().filter(|d| wanted(d)).map(|d| (place(d), d));
+            listing.page(all, |d| deployment::full(d), |d| deployment::full(d))
+        },
+    )
+    .await
+}
+
+fn found(state: &State, id: DeploymentId) -> Result<&Arc<Deployment>, Error> {
+    state.deployments.get(&id).ok_or_else(|| Error::NotFound("deployment not found".into()))
+}
+
+pub async fn route(cx: &Context, rest: &str) -> Result<Reply, Error> {
+    let (action, id) = rest.split_once('/').unwrap_or(("", rest));
+    let id: DeploymentId = id.parse().map_err(|_| Error::NotFound("deployment not found".into()))?;
+    match (action, cx.req.verb) {
+        ("", Verb::Get) => {
+            cx.read(
+                &[Topic::Deployment(id)],
+                |s| s.deployments.get(&id).map_or(s.tables.deployments, |d| d.modify_index),
+                |s| Ok(deployment::full(found(s, id)?).into()),
+            )
+            .await
+        }
+        ("allocations", Verb::Get) => allocations(cx, id).await,
+        ("fail", Verb::Put) => fail(cx, id).await,
+        ("pause", Verb::Put) => pause(cx, id).await,
+        ("promote", Verb::Put) => promote(cx, id).await,
+        ("allocation-health", Verb::Put) => health(cx, id).await,
+        ("unblock", Verb::Put) => Err(Error::NotBuilt("unblocking multiregion deployments".into())),
+        ("" | "allocations" | "fail" | "pause" | "promote" | "allocation-health" | "unblock", _) => Err(Error::Method),
+        _ => Err(Error::NoRoute),
+    }
+}
+
+async fn allocations(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
+    let members = |s: &State| {
+        let job = s.deployments.get(&id).map(|d| d.job.clone());
+        let allocs = job.into_iter().flat_map(|key| s.allocs_of_job(&key).cloned().collect::<Vec<_>>());
+        allocs.filter(|a| a.deployment == Some(id)).collect::<Vec<_>>()
+    };
+    cx.read(
+        &[Topic::Allocs],
+        |s| newest(members(s).iter().map(|a| a.modify_index), s.tables.allocs),
+        |s| {
+            let all = members(s);
+            let stubs = all.iter().map(|a| alloc::stub(a, s.job_of(a).map(|j| &**j), false, true));
+            Ok(Value::Array(stubs.collect()).into())
+        },
+    )
+    .await
+}
+
+fn eval_for(cx: &Context, state: &State, d: &Deployment) -> Result<Eval, Error> {
+    let job = state.job(&d.job).ok_or_else(|| Error::NotFound("job not found".into()))?;
+    let mut eval = cx.eval_of(job, Trigger::DeploymentWatcher);
+    eval.deployment = Some(d.id);
+    Ok(eval)
+}
+
+fn answer(applied: &model::Applied, eval: Option<&str>, reverted: Option<u64>) -> Reply {
+    written(
+        applied.index,
+        json!({
+            "EvalID": eval.unwrap_or(""),
+            "EvalCreateIndex": if eval.is_some() { applied.index.0 } else { 0 },
+            "DeploymentModifyIndex": applied.index.0,
+            "RevertedJobVersion": reverted,
+        }),
+    )
+}
+
+/// The version a failed deployment goes back to: the newest stable one that is not what failed.
+fn rollback_target(state: &State, d: &Deployment) -> Option<Arc<Job>> {
+    let failed = state.job_version(&d.job, d.job_version)?;
+    state.job_history(&d.job).into_iter().find(|j| j.stable && j.version < d.job_version && !j.same_spec(failed))
+}
+
+async fn fail(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
+    let state = cx.snapshot();
+    let d = found(&state, id)?;
+    if !d.status.active() {
+        return Err(Error::Refused("can't fail terminal deployment".into()));
+    }
+    let wants_revert = d.groups.values().any(|g| g.auto_revert);
+    let target = wants_revert.then(|| rollback_target(&state, d)).flatten();
+    let words = match (&target, wants_revert) {
+        (Some(job), _) => format!("{} - rolling back to job version {}", description::FAILED_BY_USER, job.version),
+        (None, true) => format!("{} - no stable job version to auto revert to", description::FAILED_BY_USER),
+        (None, false) => description::FAILED_BY_USER.to_owned(),
+    };
+    let reverted = target.as_ref().map(|j| j.version);
+    let eval = eval_for(cx, &state, d)?;
+    let eval_id = eval.id.to_string();
+    let command = Command::DeploymentStatus {
+        id,
+        status: DeploymentStatus::Failed,
+        description: words,
+        revert: target.map(|j| Box::new(Job::clone(&j))),
+        eval: Some(eval),
+        at: cx.req.now,
+    };
+    let applied = cx.propose(command).await?;
+    Ok(answer(&applied, Some(&eval_id), reverted))
+}
+
+async fn pause(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
+    let body = cx.req.json()?;
+    let pause = body["Pause"].as_bool().ok_or_else(|| Error::BadRequest("Pause must be true or false".into()))?;
+    let state = cx.snapshot();
+    let d = found(&state, id)?;
+    if !d.status.active() {
+        let verb = if pause { "pause" } else { "resume" };
+        return Err(Error::Refused(format!("can't {verb} terminal deployment")));
+    }
+    let (status, words) = match (pause, d.awaits_promotion()) {
+        (true, _) => (DeploymentStatus::Paused, description::PAUSED),
+        (false, true) if d.promotes_itself() => (DeploymentStatus::Running, description::AUTO_PROMOTION),
+        (false, true) => (DeploymentStatus::Running, description::NEEDS_PROMOTION),
+        (false, false) => (DeploymentStatus::Running, description::RUNNING),
+    };
+    // A paused deployment needs no look at its job; a resumed one does.
+    let eval = if pause { None } else { Some(eval_for(cx, &state, d)?) };
+    let eval_id = eval.as_ref().map(|e| e.id.to_string());
+    let description = words.to_owned();
+    let command = Command::DeploymentStatus { id, status, description, revert: None, eval, at: cx.req.now };
+    let applied = cx.propose(command).await?;
+    Ok(answer(&applied, eval_id.as_deref(), None))
+}
+
+async fn promote(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
+    let body = cx.req.json_or_empty()?;
+    let all = body["All"].as_bool().unwrap_or(false);
+    let groups: Vec<GroupName> = match &body["Groups"] {
+        Value::Null => Vec::new(),
+        Value::Array(names) => names
+            .iter()
+            .map(|n| n.as_str().map(GroupName::from).ok_or_else(|| Error::BadRequest("Groups must be names".into())))
+            .collect::<Result<_, _>>()?,
+        other => return Err(Error::BadRequest(format!("Groups must be a list of names, not {other}"))),
+    };
+    if !all && groups.is_empty() {
+        return Err(Error::BadRequest("either All must be true or Groups must name the groups to promote".into()));
+    }
+    let state = cx.snapshot();
+    let d = found(&state, id)?;
+    if !d.status.active() {
+        return Err(Error::Refused("can't promote terminal deployment".into()));
+    }
+    if let Some(unknown) = groups.iter().find(|g| !d.groups.contains_key(*g)) {
+        return Err(Error::BadRequest(format!("deployment has no task group {:?}", unknown.as_str())));
+    }
+    let eval = eval_for(cx, &state, d)?;
+    let eval_id = eval.id.to_string();
+    let groups = if all { Vec::new() } else { groups };
+    let applied = cx.propose(Command::DeploymentPromote { id, groups, eval, at: cx.req.now }).await?;
+    Ok(answer(&applied, Some(&eval_id), None))
+}
+
+async fn health(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
+    let body = cx.req.json()?;
+    let ids = |key: &str| -> Result<Vec<AllocId>, Error> {
+        let Some(list) = body[key].as_array() else { return Ok(Vec::new()) };
+        let one = |v: &Value| v.as_str().and_then(|s| s.parse().ok());
+        list.iter()
+            .map(|v| one(v).ok_or_else(|| Error::BadRequest(format!("{key}: {v} is not an allocation id"))))
+            .collect()
+    };
+    let (healthy, unhealthy) = (ids("HealthyAllocationIDs")?, ids("UnhealthyAllocationIDs")?);
+    if healthy.is_empty() && unhealthy.is_empty() {
+        return Err(Error::BadRequest("must specify at least one healthy/unhealthy allocation ID".into()));
+    }
+    let state = cx.snapshot();
+    let d = found(&state, id)?;
+    if !d.status.active() {
+        return Err(Error::Refused("can't set health of allocations for a terminal deployment".into()));
+    }
+    let eval = eval_for(cx, &state, d)?;
+    let eval_id = eval.id.to_string();
+    let command = Command::DeploymentHealth { id, healthy, unhealthy, eval: Some(eval), at: cx.req.now };
+    let applied = cx.propose(command).await?;
+    Ok(answer(&applied, Some(&eval_id), None))
+}

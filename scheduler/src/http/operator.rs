@@ -1,0 +1,116 @@
+//! `/v1/system/*`, `/v1/operator/*` and the namespaces: what an operator asks of the whole cluster.
+
+use model::Command;
+use serde_json::{Value, json};
+
+use super::{
+    Error, gc,
+    read::Context,
+    reply::{Payload, Reply},
+    request::{Verb, decode},
+};
+
+pub async fn system(cx: &Context, rest: &str) -> Result<Reply, Error> {
+    match rest {
+        "gc" => {
+            cx.only(Verb::Put)?;
+            let state = cx.snapshot();
+            let command = gc::everything_over(&state);
+            let Command::Gc { jobs, evals, allocs, deployments, nodes } = &command else {
+                return Ok(Reply::done(state.index));
+            };
+            let counts = [jobs.len(), evals.len(), allocs.len(), deployments.len(), nodes.len()];
+            if counts.iter().sum::<usize>() == 0 {
+                return Ok(Reply::done(state.index));
+            }
+            let [jobs, evals, allocs, deployments, nodes] = counts;
+            tracing::info!(jobs, evals, allocs, deployments, nodes, "collecting garbage on request");
+            Ok(Reply::done(cx.propose(command).await?.index))
+        }
+        // Summaries are derived from the allocations each time they are read: they cannot drift.
+        "reconcile/summaries" => {
+            cx.only(Verb::Put)?;
+            Ok(Reply::new(Payload::Empty))
+        }
+        _ => Err(Error::NoRoute),
+    }
+}
+
+pub fn route(cx: &Context, rest: &str) -> Result<Reply, Error> {
+    match (rest, cx.req.verb) {
+        ("scheduler/configuration", Verb::Get) => Ok(cx.read_now(scheduler_configuration(cx))),
+        ("scheduler/configuration", Verb::Put) => Err(Error::NotBuilt("changing the scheduler's configuration".into())),
+        ("raft/configuration", Verb::Get) => Ok(cx.read_now(raft_configuration(cx))),
+        ("scheduler/configuration" | "raft/configuration", _) => Err(Error::Method),
+        _ => match rest.split('/').next().unwrap_or("") {
+            family @ ("raft" | "autopilot" | "snapshot" | "keyring" | "license" | "utilization" | "upgrade-check") => {
+                Err(Error::NotBuilt(format!("/v1/operator/{family}")))
+            }
+            _ => Err(Error::NoRoute),
+        },
+    }
+}
+
+/// The configuration the planner works with; it has no settings yet.
+fn scheduler_configuration(cx: &Context) -> Value {
+    let body = json!({
+        "SchedulerConfig": {
+            "SchedulerAlgorithm": "binpack",
+            "PreemptionConfig": {
+                "SystemSchedulerEnabled": false, "SysBatchSchedulerEnabled": false, "BatchSchedulerEnabled": false,
+                "ServiceSchedulerEnabled": false,
+            },
+            "MemoryOversubscriptionEnabled": true,
+            "RejectJobRegistration": false,
+            "PauseEvalBroker": false,
+            "CreateIndex": 1,
+            "ModifyIndex": 1,
+        },
+    });
+    let mut body = body;
+    body["Index"] = json!(cx.snapshot().index.0);
+    body["LastContact"] = json!(0);
+    body["KnownLeader"] = json!(cx.api.replica.leadership().borrow().leader.is_some());
+    body
+}
+
+fn raft_configuration(cx: &Context) -> Value {
+    let leader = cx.api.agent.leader();
+    let servers: Vec<Value> = cx
+        .api
+        .agent
+        .members()
+        .iter()
+        .map(|m| {
+            let address = format!("{}:{}", m.address, m.port);
+            json!({
+                "ID": m.name, "Node": m.name, "Address": address, "Leader": leader.as_deref() == Some(address.as_str()),
+                "Voter": true, "RaftProtocol": "3",
+            })
+        })
+        .collect();
+    json!({ "Servers": servers, "Index": cx.snapshot().index.0 })
+}
+
+/// Only `default` exists.
+pub fn namespaces(cx: &Context, head: &str, rest: &str) -> Result<Reply, Error> {
+    let default = json!({
+        "Name": "default", "Description": "Default shared namespace", "Meta": null, "Capabilities": null,
+        "NodePoolConfiguration": null, "Quota": "", "Hash": "", "CreateIndex": 1, "ModifyIndex": 1,
+    });
+    let changing = || Error::NotBuilt("namespaces other than \"default\"".into());
+    match (head, rest, cx.req.verb) {
+        ("namespaces", "", Verb::Get) => {
+            let prefix = cx.req.query.given("prefix").unwrap_or("");
+            let found = if "default".starts_with(prefix) { vec![default] } else { Vec::new() };
+            Ok(cx.read_now(Value::Array(found)))
+        }
+        ("namespace", name, Verb::Get) if !name.is_empty() => match decode(name)?.as_str() {
+            "default" => Ok(cx.read_now(default)),
+            _ => Err(Error::NotFound("namespace not found".into())),
+        },
+        ("namespaces" | "namespace", _, Verb::Put | Verb::Delete) => Err(changing()),
+        ("namespaces" | "namespace", _, Verb::Other) => Err(Error::Method),
+        _ => Err(Error::NoRoute),
+    }
+}
