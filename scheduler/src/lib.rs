@@ -1,9 +1,16 @@
 //! Decides and replicates: job files, evaluations and plans, the Raft host, and the Nomad-compatible API.
 
 pub mod error;
+pub mod evaluate;
 pub mod http;
 pub mod jobspec;
+pub mod leader;
+pub mod place;
+pub mod queue;
 pub mod raft;
+pub mod reconcile;
 pub mod spec;
+#[cfg(test)]
+mod world;
 
 pub use error::Error;

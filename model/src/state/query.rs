@@ -43,7 +43,7 @@ impl State {
         all
     }
 
-    pub fn allocs_of_job<'a>(&'a self, key: &JobKey) -> impl Iterator<Item = &'a Arc<Alloc>> {
+    pub fn allocs_of_job<'a>(&'a self, key: &JobKey) -> impl Iterator<Item = &'a Arc<Alloc>> + use<'a> {
         self.allocs_by_job
             .range((key.clone(), AllocId(FIRST))..=(key.clone(), AllocId(LAST)))
             .filter_map(|(_, id)| self.allocs.get(id))
@@ -55,13 +55,13 @@ impl State {
             .filter_map(|(_, id)| self.allocs.get(id))
     }
 
-    pub fn evals_of_job<'a>(&'a self, key: &JobKey) -> impl Iterator<Item = &'a Arc<Eval>> {
+    pub fn evals_of_job<'a>(&'a self, key: &JobKey) -> impl Iterator<Item = &'a Arc<Eval>> + use<'a> {
         self.evals_by_job
             .range((key.clone(), EvalId(FIRST))..=(key.clone(), EvalId(LAST)))
             .filter_map(|(_, id)| self.evals.get(id))
     }
 
-    pub fn deployments_of_job<'a>(&'a self, key: &JobKey) -> impl Iterator<Item = &'a Arc<Deployment>> {
+    pub fn deployments_of_job<'a>(&'a self, key: &JobKey) -> impl Iterator<Item = &'a Arc<Deployment>> + use<'a> {
         self.deployments_by_job
             .range((key.clone(), DeploymentId(FIRST))..=(key.clone(), DeploymentId(LAST)))
             .filter_map(|(_, id)| self.deployments.get(id))
