@@ -5,7 +5,11 @@ use axum::{
     extract::State as Extract,
     response::{IntoResponse, Response},
 };
-use http::Method;
+use http::{
+    Method,
+    header::{HOST, ORIGIN},
+    request::Parts,
+};
 
 use super::{
     Api, Error, agent, allocs, deployments, evals, events, job, jobs, nodes, operator,
@@ -44,6 +48,9 @@ pub(super) async fn handle(Extract(api): Extract<Api>, request: http::Request<Bo
         return Reply::redirect(&format!("/ui/{query}")).into_response(false);
     }
     let Some(path) = path.strip_prefix("/v1/") else { return Error::NoRoute.into_response() };
+    if let Err(e) = same_origin(&parts) {
+        return e.into_response();
+    }
     let req = match Request::read(&parts, path, body).await {
         Ok(req) => req,
         Err(e) => return e.into_response(),
@@ -61,6 +68,24 @@ pub(super) async fn handle(Extract(api): Extract<Api>, request: http::Request<Bo
             e.into_response()
         }
     }
+}
+
+/// A page of another site must not start jobs through its visitor's browser: loopback is no protection from that.
+///
+/// Browsers name the page's origin on every write; other clients send none.
+fn same_origin(parts: &Parts) -> Result<(), Error> {
+    let Some(origin) = parts.headers.get(ORIGIN) else { return Ok(()) };
+    if parts.method == Method::GET || parts.method == Method::HEAD {
+        return Ok(());
+    }
+    let page = origin.to_str().ok().and_then(|o| o.split_once("://")).map(|(_, authority)| authority);
+    let host = parts.headers.get(HOST).and_then(|h| h.to_str().ok()).or(parts.uri.authority().map(|a| a.as_str()));
+    if page.is_some() && page == host {
+        return Ok(());
+    }
+    Err(Error::Forbidden(
+        "writes from a page of another origin are refused; use this agent's own page, or the CLI".into(),
+    ))
 }
 
 async fn answer(cx: Context) -> Result<Reply, Error> {

@@ -24,6 +24,8 @@ pub enum Error {
     #[error("Invalid method")]
     Method,
     #[error("{0}")]
+    Forbidden(String),
+    #[error("{0}")]
     TooLarge(String),
     /// A known endpoint of Nomad's API that Trine does not have.
     #[error("{0} is not built in Trine yet; see docs/compatibility.md")]
@@ -48,6 +50,7 @@ impl Error {
                 StatusCode::NOT_FOUND
             }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotBuilt(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

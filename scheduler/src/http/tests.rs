@@ -25,6 +25,7 @@ use super::{AgentInfo, Api, Health, Member, router};
 mod blocking;
 mod cluster;
 mod errors;
+mod register;
 mod work;
 
 pub const NODE: &str = "00000000-0000-0000-0000-000000000001";
@@ -121,7 +122,10 @@ impl Rig {
     }
 
     pub async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
-        let request = http::Request::builder().method(method).uri(path).body(body.into()).expect("a request");
+        self.request(http::Request::builder().method(method).uri(path).body(body.into()).expect("a request")).await
+    }
+
+    pub async fn request(&self, request: http::Request<Body>) -> Answer {
         let answered = tokio::time::timeout(Duration::from_secs(20), self.router.clone().oneshot(request));
         let response = answered.await.expect("an answer in time").expect("infallible");
         let (parts, body) = response.into_parts();

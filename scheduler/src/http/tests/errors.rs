@@ -130,3 +130,23 @@ async fn post_is_put() {
     let body = json!({ "Prefix": "we", "Context": "jobs" }).to_string();
     assert_eq!(rig.send("POST", "/v1/search", body).await.json()["Matches"]["jobs"], json!(["web"]));
 }
+
+#[tokio::test]
+async fn pages_of_other_sites_cannot_write() {
+    let rig = Rig::prepared();
+    for (method, origin, status) in [
+        ("PUT", "https://example.com", 403),
+        ("DELETE", "null", 403),
+        ("PUT", "http://127.0.0.1:9999", 403),
+        ("PUT", "http://127.0.0.1:4646", 200),
+        ("GET", "https://example.com", 405),
+    ] {
+        let request = http::Request::builder()
+            .method(method)
+            .uri("/v1/system/gc")
+            .header("host", "127.0.0.1:4646")
+            .header("origin", origin)
+            .body(axum::body::Body::empty());
+        assert_eq!(rig.request(request.expect("a request")).await.status.as_u16(), status, "{method} from {origin}");
+    }
+}
