@@ -23,7 +23,6 @@ mod dispatch;
 pub mod error;
 mod evals;
 mod events;
-mod gc;
 mod job;
 mod job_change;
 mod job_write;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{
-    AllocId, Command, Deployment, DeploymentId, DeploymentStatus, Eval, GroupName, Job, State, Topic, Trigger,
+    AllocId, Command, Deployment, DeploymentId, DeploymentStatus, Eval, GroupName, State, Topic, Trigger,
     deployment::description,
 };
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use super::{
     wire::{alloc, deployment},
     write::written,
 };
+use crate::leader::deployments as watcher;
 
 pub async fn list(cx: &Context) -> Result<Reply, Error> {
     cx.only(Verb::Get)?;
@@ -101,35 +102,19 @@ fn answer(applied: &model::Applied, eval: Option<&str>, reverted: Option<u64>) -
     )
 }
 
-/// The version a failed deployment goes back to: the newest stable one that is not what failed.
-fn rollback_target(state: &State, d: &Deployment) -> Option<Arc<Job>> {
-    let failed = state.job_version(&d.job, d.job_version)?;
-    state.job_history(&d.job).into_iter().find(|j| j.stable && j.version < d.job_version && !j.same_spec(failed))
-}
-
 async fn fail(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
     let state = cx.snapshot();
     let d = found(&state, id)?;
     if !d.status.active() {
         return Err(Error::Refused("can't fail terminal deployment".into()));
     }
-    let wants_revert = d.groups.values().any(|g| g.auto_revert);
-    let target = wants_revert.then(|| rollback_target(&state, d)).flatten();
-    let words = match (&target, wants_revert) {
-        (Some(job), _) => format!("{} - rolling back to job version {}", description::FAILED_BY_USER, job.version),
-        (None, true) => format!("{} - no stable job version to auto revert to", description::FAILED_BY_USER),
-        (None, false) => description::FAILED_BY_USER.to_owned(),
-    };
-    let reverted = target.as_ref().map(|j| j.version);
+    let job = state.job(&d.job).ok_or_else(|| Error::NotFound("job not found".into()))?;
     let eval = eval_for(cx, &state, d)?;
     let eval_id = eval.id.to_string();
-    let command = Command::DeploymentStatus {
-        id,
-        status: DeploymentStatus::Failed,
-        description: words,
-        revert: target.map(|j| Box::new(Job::clone(&j))),
-        eval: Some(eval),
-        at: cx.req.now,
+    let command = watcher::fail(&state, d, job, description::FAILED_BY_USER, eval, cx.req.now);
+    let reverted = match &command {
+        Command::DeploymentStatus { revert: Some(job), .. } => Some(job.version),
+        _ => None,
     };
     let applied = cx.propose(command).await?;
     Ok(answer(&applied, Some(&eval_id), reverted))

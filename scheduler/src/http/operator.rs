@@ -1,31 +1,23 @@
 //! `/v1/system/*`, `/v1/operator/*` and the namespaces: what an operator asks of the whole cluster.
 
-use model::Command;
 use serde_json::{Value, json};
 
 use super::{
-    Error, gc,
+    Error,
     read::Context,
     reply::{Payload, Reply},
     request::{Verb, decode},
 };
+use crate::leader::gc;
+
+/// Log entries one request may make; each holds thousands of records.
+const GC_ENTRIES_MAX: usize = 100;
 
 pub async fn system(cx: &Context, rest: &str) -> Result<Reply, Error> {
     match rest {
         "gc" => {
             cx.only(Verb::Put)?;
-            let state = cx.snapshot();
-            let command = gc::everything_over(&state);
-            let Command::Gc { jobs, evals, allocs, deployments, nodes } = &command else {
-                return Ok(Reply::done(state.index));
-            };
-            let counts = [jobs.len(), evals.len(), allocs.len(), deployments.len(), nodes.len()];
-            if counts.iter().sum::<usize>() == 0 {
-                return Ok(Reply::done(state.index));
-            }
-            let [jobs, evals, allocs, deployments, nodes] = counts;
-            tracing::info!(jobs, evals, allocs, deployments, nodes, "collecting garbage on request");
-            Ok(Reply::done(cx.propose(command).await?.index))
+            collect_garbage(cx).await
         }
         // Summaries are derived from the allocations each time they are read: they cannot drift.
         "reconcile/summaries" => {
@@ -34,6 +26,20 @@ pub async fn system(cx: &Context, rest: &str) -> Result<Reply, Error> {
         }
         _ => Err(Error::NoRoute),
     }
+}
+
+/// Forget everything that is over, however young, entry by entry.
+async fn collect_garbage(cx: &Context) -> Result<Reply, Error> {
+    for _ in 0..GC_ENTRIES_MAX {
+        let state = cx.snapshot();
+        let command = gc::collect(&state, cx.req.now, true);
+        if gc::is_empty(&command) {
+            break;
+        }
+        let applied = cx.propose(command).await?;
+        tracing::info!(index = applied.index.0, "collected garbage on request");
+    }
+    Ok(Reply::done(cx.snapshot().index))
 }
 
 pub fn route(cx: &Context, rest: &str) -> Result<Reply, Error> {
