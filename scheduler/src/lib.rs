@@ -1,5 +1,6 @@
 //! Decides and replicates: job files, evaluations and plans, the Raft host, and the Nomad-compatible API.
 
+pub mod diff;
 pub mod error;
 pub mod evaluate;
 pub mod http;
@@ -10,6 +11,7 @@ pub mod queue;
 pub mod raft;
 pub mod reconcile;
 pub mod spec;
+pub mod validate;
 #[cfg(test)]
 mod world;
 
