@@ -47,7 +47,9 @@ fn write_keys(url: String, stop: &AtomicBool, acknowledged: &Mutex<Vec<u64>>) {
     while !stop.load(Ordering::Relaxed) {
         n += 1;
         match client.put(&format!("{url}/{n}"), &n.to_string()) {
-            Ok(reply) if reply.status == 200 && reply.body.trim() == "true" => acknowledged.lock().unwrap().push(n),
+            Ok(reply) if reply.status == 200 && reply.body.trim() == "true" => {
+                acknowledged.lock().expect("no caller panics").push(n)
+            }
             _ => std::thread::sleep(Duration::from_millis(5)),
         }
     }

@@ -37,7 +37,7 @@ fn call(url: &str, tally: &Tally) {
         tally.sent.fetch_add(1, Ordering::Relaxed);
         if !matches!(&answer, Ok(r) if r.status == 200) {
             tally.failed.fetch_add(1, Ordering::Relaxed);
-            tally.first_failure.lock().unwrap().get_or_insert_with(|| format!("{answer:?}"));
+            tally.first_failure.lock().expect("no caller panics").get_or_insert_with(|| format!("{answer:?}"));
         }
         std::thread::sleep(Duration::from_millis(2));
     }
