@@ -2,7 +2,11 @@
 
 mod catalog;
 mod instance;
+mod leaving;
 mod routing;
+mod smuggling;
+mod traffic;
+mod websocket;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
