@@ -32,6 +32,7 @@ use crate::{
     pick::Dice,
     proxy::{
         Core, Session,
+        front::{self, Front},
         headers::Peer,
         io::{Io, tune},
         serve,
@@ -42,6 +43,8 @@ use crate::{
 
 /// After an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What a connection may hold unread or unwritten.
+const MAX_BUFFER: usize = 64 * 1024;
 /// How often idle connections to instances are looked over.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -165,6 +168,7 @@ async fn carry(start: Start) -> std::io::Result<()> {
         pool,
         // The hasher's keys are random and differ from core to core.
         dice: Dice::new(RandomState::new().hash_one(lane)),
+        scratch: front::scratch(),
         counters,
     });
     let open = Rc::new(Open::default());
@@ -255,10 +259,16 @@ async fn connection(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, stop: C
     let service = service_fn(move |request| Box::pin(serve(Rc::clone(&serving), request)));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
+        // Counted from the last answer; a head that has begun has its own, shorter limit in `Front`.
         .header_read_timeout(core.config.idle_timeout)
         .max_header_size(core.config.max_header_bytes)
-        .max_headers(core.config.max_headers);
-    let mut connection = http.serve_connection(Io::new(stream), service);
+        .max_headers(core.config.max_headers)
+        .max_buf_size(core.config.max_header_bytes.max(MAX_BUFFER));
+    let config = &core.config;
+    let scratch = Rc::clone(&core.scratch);
+    let front =
+        Front::new(Io::new(stream), scratch, config.max_header_bytes, config.header_timeout, config.stall_timeout);
+    let mut connection = http.serve_connection(front, service);
     let mut ending = false;
     let ended = loop {
         tokio::select! {

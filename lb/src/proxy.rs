@@ -24,6 +24,8 @@ use crate::{
 
 pub mod answer;
 pub mod body;
+pub mod front;
+pub mod gate;
 pub mod headers;
 pub mod io;
 pub mod path;
@@ -46,6 +48,7 @@ pub struct Core {
     pub table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     pub pool: Rc<Pool>,
     pub dice: crate::pick::Dice,
+    pub scratch: front::Scratch,
     pub counters: Arc<crate::core::Counters>,
 }
 
@@ -68,13 +71,18 @@ struct Admitted {
 /// Serve one request. Never fails: trouble becomes an answer.
 pub async fn serve(session: Rc<Session>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
     session.core.counters.requests(session.core.lane);
-    let answer = match forward(&session, request).await {
+    let upgrade = request.headers().contains_key(header::UPGRADE);
+    let mut answer = match forward(&session, request).await {
         Ok(response) => response,
         Err(refusal) => {
             session.core.counters.refused(session.core.lane, refusal.status);
             refusal.into_response()
         }
     };
+    // The gate looks no further once an upgrade was asked for, so no other request may follow on the connection.
+    if upgrade && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(answer)
 }
 

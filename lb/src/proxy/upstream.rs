@@ -166,7 +166,6 @@ impl Pool {
             idle.target.pickable() && !idle.connections.is_empty()
         });
     }
-
 }
 
 impl Upstream {

@@ -100,13 +100,7 @@ fn start(rig: &Rig, addr: SocketAddr, tags: &[&str]) -> AllocId {
 }
 
 fn stop(rig: &Rig, id: AllocId, within: Duration) {
-    let stop = StopAlloc {
-        id,
-        desired: Desired::Stop,
-        description: String::new(),
-        client: None,
-        followup_eval: None,
-    };
+    let stop = StopAlloc { id, desired: Desired::Stop, description: String::new(), client: None, followup_eval: None };
     rig.apply(plan(|p| p.stops.push(stop), crate::follow::now() + within));
 }
 
@@ -142,9 +136,8 @@ async fn requests_in_flight_are_waited_for() {
     let id = start(&rig, a.addr, &["urlprefix-/"]);
     rig.routed(1).await;
     let addr = rig.addr();
-    let slow = tokio::spawn(async move {
-        exchange(addr, "GET /slow HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await
-    });
+    let slow =
+        tokio::spawn(async move { exchange(addr, "GET /slow HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await });
     eventually(|| a.hits() == 1).await;
     stop(&rig, id, HOUR);
     rig.routed(0).await;

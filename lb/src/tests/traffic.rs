@@ -33,7 +33,8 @@ async fn client(addr: SocketAddr, stop: Arc<AtomicBool>, body: &'static str) -> 
         tokio::spawn(connection);
         while !stop.load(Ordering::SeqCst) {
             let method = if body.is_empty() { "GET" } else { "POST" };
-            let request = Request::builder().method(method).uri("/x").header("host", "h").body(Full::<Bytes>::from(body));
+            let request =
+                Request::builder().method(method).uri("/x").header("host", "h").body(Full::<Bytes>::from(body));
             if sender.ready().await.is_err() {
                 break;
             }
@@ -114,7 +115,8 @@ async fn a_refused_connection_is_tried_elsewhere() {
     assert!(dead.hits() > 0);
     dead.kill();
     for n in 0..20 {
-        let request = format!("POST /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 1\r\n\r\n{}", n % 10);
+        let request =
+            format!("POST /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 1\r\n\r\n{}", n % 10);
         // The first may meet a connection that is just being cut; then only a request without effect is repeated.
         let get = rig.get("h", "/x").await;
         assert_eq!(get.status, 200, "{}", get.body);
