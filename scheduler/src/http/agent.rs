@@ -69,7 +69,9 @@ fn about(cx: &Context) -> Value {
     ] {
         config.entry(key).or_insert(value);
     }
-    let own = agent.members().into_iter().find(|m| m.name == agent.name()).unwrap_or_else(|| Member {
+    // Servers are listed as `name.region`.
+    let (name, server) = (agent.name(), format!("{}.{}", agent.name(), agent.region()));
+    let own = agent.members().into_iter().find(|m| m.name == name || m.name == server).unwrap_or_else(|| Member {
         name: agent.name(),
         status: "none".into(),
         build: version,
@@ -155,10 +157,12 @@ pub fn status(cx: &Context, head: &str, rest: &str) -> Result<Reply, Error> {
         ("metrics", "") => {
             cx.only(Verb::Get)?;
             Ok(match cx.req.query.given("format") {
-                Some("prometheus") => Reply::new(Payload::Text {
-                    content_type: "text/plain; version=0.0.4; charset=utf-8",
-                    text: agent.metrics(true),
-                }),
+                Some("prometheus") => match agent.metrics(true) {
+                    off if off.is_empty() => return Err(Error::SwitchedOff("Prometheus is not enabled".into())),
+                    text => {
+                        Reply::new(Payload::Text { content_type: "text/plain; version=0.0.4; charset=utf-8", text })
+                    }
+                },
                 None | Some("json") => {
                     Reply::new(Payload::Text { content_type: "application/json", text: agent.metrics(false) })
                 }

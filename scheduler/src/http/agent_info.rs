@@ -49,7 +49,8 @@ pub trait AgentInfo: Send + Sync + 'static {
     fn server_health(&self) -> Option<Health>;
     /// Health of the client role; `None` when the role is off.
     fn client_health(&self) -> Option<Health>;
-    /// All metrics: Prometheus text when `prometheus`, else the JSON document of `/v1/metrics`.
+    /// All metrics: Prometheus text when `prometheus` (empty when the operator switched that off, which the API answers
+    /// with 415), else the JSON document of `/v1/metrics`.
     fn metrics(&self, prometheus: bool) -> String;
     /// Read the configuration again; the error is for the operator.
     fn reload(&self) -> BoxFuture<'_, Result<(), String>>;

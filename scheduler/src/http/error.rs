@@ -27,6 +27,9 @@ pub enum Error {
     Forbidden(String),
     #[error("{0}")]
     TooLarge(String),
+    /// A format the operator has not enabled.
+    #[error("{0}")]
+    SwitchedOff(String),
     /// A known endpoint of Nomad's API that Trine does not have.
     #[error("{0} is not built in Trine yet; see docs/compatibility.md")]
     NotBuilt(String),
@@ -51,6 +54,7 @@ impl Error {
             }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::SwitchedOff(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotBuilt(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -106,8 +106,8 @@ async fn one(cx: &Context, key: &JobKey, view: impl Fn(&State, &Job) -> Value) -
 
 async fn job_summary(cx: &Context, key: &JobKey) -> Result<Reply, Error> {
     cx.read(
-        &[Topic::Job(key.id.clone()), Topic::JobAllocs(key.id.clone())],
-        |s| s.job(key).map_or(s.tables.jobs, |j| Index(summary::watch_index(s, key, j))),
+        &[Topic::Job(key.id.clone()), Topic::JobAllocs(key.id.clone()), Topic::Evals],
+        |s| s.job(key).map_or(s.tables.jobs, |j| Index(summary::summary_index(s, key, j))),
         |s| Ok(summary::summary(s, found(s, key)?).into()),
     )
     .await

@@ -34,9 +34,9 @@ async fn list(cx: &Context) -> Result<Reply, Error> {
     let prefix = query.given("prefix").unwrap_or("");
     let meta = query.flag("meta", false)?;
     cx.read(
-        &[Topic::Jobs, Topic::Allocs],
-        // The summary inside each stub moves with the allocations.
-        |s| s.tables.jobs.max(s.tables.allocs),
+        &[Topic::Jobs, Topic::Allocs, Topic::Evals],
+        // The summary inside each stub counts allocations, and what evaluations have queued.
+        |s| s.tables.jobs.max(s.tables.allocs).max(s.tables.evals),
         |s| {
             let jobs = s.jobs.iter().filter(|(k, _)| spaces.has(&k.namespace) && k.id.as_str().starts_with(prefix));
             listing.page(jobs.map(|(k, j)| (job_place(k), j)), |j| seam::job_to_json(j), |j| summary::stub(s, j, meta))

@@ -275,6 +275,13 @@ pub fn place(allocs: Vec<Alloc>) -> Command {
     }])
 }
 
+pub fn deploy(deployment: Deployment) -> Command {
+    let mut plan = Plan::empty(EVAL.parse().expect("a uuid"), 50, Index(2));
+    plan.deployment = Some(deployment);
+    let at = Timestamp::from_secs(2);
+    Command::Plans(vec![PlanResult { plan, evals: Vec::new(), at, leave_by: at }])
+}
+
 pub fn report(id: AllocId, client: ClientStatus, healthy: Option<bool>) -> Command {
     let event = TaskEvent {
         at: Timestamp::from_secs(3),

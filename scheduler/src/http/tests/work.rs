@@ -1,9 +1,9 @@
 //! Jobs, allocations, evaluations, deployments, services.
 
-use model::{ClientStatus, Replica};
+use model::{ClientStatus, Command, Replica};
 use serde_json::{Value, json};
 
-use super::{DEPLOYMENT, EVAL, NODE, Rig, alloc, alloc_id, job, log, place, register, report};
+use super::{DEPLOYMENT, EVAL, NODE, Rig, alloc, alloc_id, deploy, deployment, job, log, place, register, report};
 
 #[tokio::test]
 async fn job_list() {
@@ -220,6 +220,23 @@ async fn deployments() {
         let got = put(verb, body).await;
         assert_eq!((got.status.as_u16(), got.text.as_str()), (500, text));
     }
+}
+
+#[tokio::test]
+async fn failing_by_hand_goes_back_when_a_group_asks_for_it() {
+    let mut rolling = deployment();
+    rolling.job_version = 1;
+    rolling.groups.values_mut().for_each(|g| g.auto_revert = true);
+    let mut newer = job("web");
+    newer.groups[0].count = 2;
+    let stable = Command::JobStability { job: newer.key(), version: 0, stable: true };
+    let rig = Rig::new(vec![register(job("web")), stable, register(newer), deploy(rolling)]);
+    let failed = rig.put(&format!("/v1/deployment/fail/{DEPLOYMENT}"), json!({})).await;
+    assert_eq!((failed.status.as_u16(), &failed.json()["RevertedJobVersion"]), (200, &json!(0)), "{}", failed.text);
+    let shown = rig.get(&format!("/v1/deployment/{DEPLOYMENT}")).await.json();
+    assert_eq!(shown["StatusDescription"], "Deployment marked as failed - rolling back to job version 0");
+    let now = rig.get("/v1/job/web").await.json();
+    assert_eq!((&now["Version"], &now["TaskGroups"][0]["Count"]), (&json!(2), &json!(1)));
 }
 
 #[tokio::test]

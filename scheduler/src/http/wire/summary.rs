@@ -167,6 +167,13 @@ pub fn watch_index(state: &State, key: &JobKey, job: &Job) -> u64 {
     allocs.chain(deployment).chain([job.modify_index.0]).max().unwrap_or(0)
 }
 
+/// The newest index of a job and of everything its summary counts: allocations, and what evaluations have queued.
+#[must_use]
+pub fn summary_index(state: &State, key: &JobKey, job: &Job) -> u64 {
+    let evals = state.evals_of_job(key).map(|e| e.modify_index.0).max();
+    watch_index(state, key, job).max(evals.unwrap_or(0))
+}
+
 fn status_alloc(a: &Alloc) -> Value {
     json!({
         "ID": a.id.to_string(),
