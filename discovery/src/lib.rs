@@ -9,4 +9,11 @@
 //!  checks ─ Report ─► local ─► propose(CheckVerdict)
 //! ```
 
+pub mod catalog;
 pub mod check;
+pub mod dns;
+pub mod http;
+pub mod local;
+
+#[cfg(test)]
+mod fixture;

@@ -35,9 +35,35 @@ pub enum KvGuard {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KvOp {
-    Put { key: String, value: bytes::Bytes, flags: u64, guard: KvGuard },
-    Delete { key: String, guard: KvGuard },
-    DeleteTree { prefix: String },
+    Put {
+        key: String,
+        value: bytes::Bytes,
+        flags: u64,
+        guard: KvGuard,
+    },
+    Delete {
+        key: String,
+        guard: KvGuard,
+    },
+    DeleteTree {
+        prefix: String,
+    },
+    /// Change nothing; the transaction fails when this does not hold.
+    Check {
+        key: String,
+        test: KvTest,
+    },
+}
+
+/// What a transaction may ask of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KvTest {
+    Exists,
+    NotExists,
+    /// The key exists and its modify index is this.
+    Index(Index),
+    /// The key exists and this session holds it.
+    HeldBy(SessionId),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

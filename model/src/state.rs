@@ -44,6 +44,7 @@ pub mod snapshot;
 mod tests;
 
 pub use balancers::LoadBalancer;
+pub use nodes::NODE_CHECK;
 
 /// How many old versions of a job are kept beside those that live allocations still run.
 pub const VERSIONS_KEPT: usize = 6;

@@ -282,7 +282,9 @@ impl Tx {
             }
         }
         instance.modify_index = self.index;
-        if moved {
+        // Checks are shown with the tags of their service, and watched for them.
+        let tags_moved = !instance.checks.is_empty() && old.is_some_and(|o| o.tags != instance.tags);
+        if moved || tags_moved {
             self.s.tables.checks = self.index;
             self.touch(Topic::Checks);
         }

@@ -10,7 +10,7 @@ use crate::{
     check::Verdict,
     command::{Noun, Rejected, Reply},
     id::{Index, SessionId},
-    kv::{KvEntry, KvGuard, KvOp, Session, SessionBehavior},
+    kv::{KvEntry, KvGuard, KvOp, KvTest, Session, SessionBehavior},
     time::Timestamp,
     topic::Topic,
 };
@@ -96,6 +96,15 @@ impl Tx {
                 }
                 self.kv_delete(&key);
                 Ok(true)
+            }
+            KvOp::Check { key, test } => {
+                let entry = self.s.kv.get(key.as_str());
+                Ok(match test {
+                    KvTest::Exists => entry.is_some(),
+                    KvTest::NotExists => entry.is_none(),
+                    KvTest::Index(index) => entry.is_some_and(|e| e.modify_index == index),
+                    KvTest::HeldBy(session) => entry.is_some_and(|e| e.session == Some(session)),
+                })
             }
             KvOp::DeleteTree { prefix } => {
                 let keys: Vec<_> = self.s.kv_under(&prefix).map(|(k, _)| Arc::clone(k)).collect();
