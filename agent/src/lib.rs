@@ -9,7 +9,9 @@
 //! ```
 
 pub mod cli;
+pub mod client;
 pub mod config;
+pub mod driver;
 pub mod http_echo;
 pub mod http_server;
 pub mod listen;

@@ -1,0 +1,1 @@
+//! One suite for every driver: the same promises, asked of each.
