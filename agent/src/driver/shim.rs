@@ -32,12 +32,13 @@ use nix::{
     errno::Errno,
     sys::{
         prctl,
-        signal::{SigSet, Signal, killpg},
+        signal::{Signal, killpg},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::{Pid, setsid},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, LogTarget, cgroup::Group, process};
 
@@ -181,12 +182,22 @@ fn detach() -> io::Result<()> {
     // Already a leader when started by hand from a shell; nothing is lost then.
     let _ = setsid();
     prctl::set_child_subreaper(true)?;
-    let mut set = SigSet::empty();
-    for s in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
-        set.add(s);
+    // Handlers, not masks: an agent started in the background may have inherited "ignore", which would pass on to the
+    // task and make it deaf to its stop signal. A handled signal is the default again in the command.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    for kind in [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::quit(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+        SignalKind::child(),
+    ] {
+        // The handler stays when its receiver goes.
+        drop(signal(kind)?);
     }
-    // Children begin with an empty mask: the standard library resets it.
-    set.thread_block()?;
     std::env::set_current_dir("/")
 }
 
