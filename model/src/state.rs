@@ -111,7 +111,7 @@ pub struct Outcome {
 impl State {
     /// Apply one entry. Deterministic; a refused command changes nothing but `index`.
     pub fn apply(&mut self, index: Index, command: Command) -> Outcome {
-        let mut tx = Tx { s: self.clone(), index, touched: BTreeSet::new(), evals_made: 0 };
+        let mut tx = Tx { s: self.clone(), index, touched: BTreeSet::new(), evals_made: 0, evaluated: BTreeSet::new() };
         let reply = tx.run(command);
         let touched = match reply {
             Ok(_) => {
@@ -136,6 +136,7 @@ struct Tx {
     index: Index,
     touched: BTreeSet<Topic>,
     evals_made: u32,
+    evaluated: BTreeSet<JobKey>,
 }
 
 impl Tx {
@@ -190,9 +191,12 @@ impl Tx {
         Eval::pending(id, job.clone(), kind, priority, trigger, at)
     }
 
-    /// Make and store an evaluation of a job, unless one is already waiting to be worked on.
+    /// Make and store an evaluation of a job, once per entry: a thousand reports in one entry are one reason to look.
     fn evaluate_job(&mut self, job: &JobKey, trigger: Trigger, node: Option<NodeId>, at: Timestamp) {
         let Some(spec) = self.s.jobs.get(job) else { return };
+        if !self.evaluated.insert(job.clone()) {
+            return;
+        }
         let (kind, priority) = (spec.kind, spec.priority);
         let mut eval = self.make_eval(job, kind, priority, trigger, at);
         eval.node = node;

@@ -8,7 +8,6 @@ use crate::{
     command::{Rejected, Reply},
     eval::{Eval, Trigger},
     id::AllocId,
-    job::JobStatus,
     time::Timestamp,
     topic::Topic,
 };
@@ -25,8 +24,8 @@ impl Tx {
     }
 
     fn alloc_report(&mut self, old: &Alloc, report: AllocReport, at: Timestamp) {
-        // A late report of life does not raise the dead: the servers have already replaced it.
-        if old.client == ClientStatus::Lost {
+        // A late report of life does not raise the dead: the servers may have replaced it already.
+        if old.client == ClientStatus::Lost || (old.client.terminal() && !report.client.terminal()) {
             return;
         }
         let mut alloc = old.clone();
@@ -38,24 +37,41 @@ impl Tx {
             alloc.health = Some(AllocHealth { healthy, at, modify_index: self.index });
         }
         alloc.modified_at = at;
-        let ended = alloc.client.terminal() && !old.client.terminal();
         let key = alloc.job.clone();
-        let wants_look = ended
-            && alloc.desired == Desired::Run
-            && self.s.jobs.get(&key).is_some_and(|j| j.status != JobStatus::Dead || !j.stop);
         let health_moved = alloc.health != old.health;
         self.put_alloc(alloc.clone());
         if health_moved {
             self.deployment_saw_health(old, &alloc, at);
         }
-        if wants_look && alloc.client == ClientStatus::Failed {
+        if self.ended_unasked(old, &alloc) {
             self.evaluate_job(&key, Trigger::AllocFailure, None, at);
+        } else if self.may_relieve(old, &alloc) {
+            self.evaluate_job(&key, Trigger::DeploymentWatcher, None, at);
         }
-        if ended {
-            self.refresh_job_status(&key);
-        } else if old.client != report.client {
+        if old.client != alloc.client {
             self.refresh_job_status(&key);
         }
+    }
+
+    /// It ended while the servers want it to run, and the end is not the work being done.
+    fn ended_unasked(&self, old: &Alloc, new: &Alloc) -> bool {
+        let ended = new.client.terminal() && !old.client.terminal();
+        let Some(job) = self.s.jobs.get(&new.job).filter(|j| !j.stop) else { return false };
+        ended && new.desired == Desired::Run && (new.client == ClientStatus::Failed || !job.kind.runs_to_completion())
+    }
+
+    /// It runs beside the allocation it is to replace, and may have become fit to take over (or unfit): the scheduler
+    /// must look. Allocations of a running deployment are looked at when their health is decided.
+    fn may_relieve(&self, old: &Alloc, new: &Alloc) -> bool {
+        if new.terminal() || (new.deployment.is_some() && new.health == old.health) {
+            return false;
+        }
+        let verdicts = |a: &Alloc| a.checks.values().map(|c| c.verdict).collect::<Vec<_>>();
+        let moved = new.client != old.client
+            || new.health != old.health
+            || verdicts(new) != verdicts(old)
+            || new.tasks.iter().any(|(k, t)| old.tasks.get(k).is_none_or(|o| o.phase != t.phase));
+        moved && new.previous.and_then(|p| self.s.allocs.get(&p)).is_some_and(|p| !p.terminal())
     }
 
     pub(super) fn alloc_transitions(

@@ -49,7 +49,8 @@ impl Tx {
         words: &str,
         at: Timestamp,
     ) {
-        let Some(stored) = self.s.deployments.get(&id).cloned() else { return };
+        // What is over stays over, whatever a plan made before that says.
+        let Some(stored) = self.s.deployments.get(&id).filter(|d| d.status.active()).cloned() else { return };
         let mut d = Deployment::clone(&stored);
         d.status = status;
         d.description = words.to_owned();
@@ -78,7 +79,7 @@ impl Tx {
             if !groups.is_empty() && !groups.contains(name) {
                 continue;
             }
-            if group.desired_canaries == 0 {
+            if !group.awaits_promotion() {
                 continue;
             }
             let ready = group
@@ -93,6 +94,10 @@ impl Tx {
                 )));
             }
             group.promoted = true;
+            // The rest of the roll-out gets its own time.
+            if !group.progress_deadline.is_zero() {
+                group.require_progress_by = at + group.progress_deadline;
+            }
             promoted.extend(group.placed_canaries.iter().copied());
         }
         if promoted.is_empty() {
@@ -144,7 +149,8 @@ impl Tx {
 
     /// Count an allocation's new verdict, push the progress deadline on, and let the scheduler look.
     pub(super) fn deployment_saw_health(&mut self, old: &Alloc, new: &Alloc, at: Timestamp) {
-        let Some(stored) = new.deployment.and_then(|id| self.s.deployments.get(&id)).cloned() else { return };
+        let judged = new.deployment.and_then(|id| self.s.deployments.get(&id)).filter(|d| d.status.active());
+        let Some(stored) = judged.cloned() else { return };
         let mut d = Deployment::clone(&stored);
         let Some(group) = d.groups.get_mut(&new.group) else { return };
         match (old.health.map(|h| h.healthy), new.health.map(|h| h.healthy)) {

@@ -7,7 +7,7 @@ use crate::{
     command::{Rejected, Reply},
     eval::Eval,
     id::{AllocId, DeploymentId, EvalId, NodeId},
-    job::JobKey,
+    job::{JobKey, JobStatus},
     time::Timestamp,
     topic::Topic,
 };
@@ -45,8 +45,10 @@ impl Tx {
         deployments: &[DeploymentId],
         nodes: &[NodeId],
     ) -> Result<Reply, Rejected> {
+        // Whoever made the list read an older state: what has come to life since stays.
         for id in evals {
-            if let Some(eval) = self.s.evals.remove(id) {
+            if let Some(eval) = self.s.evals.get(id).filter(|e| e.status.terminal()).cloned() {
+                self.s.evals.remove(id);
                 self.s.evals_by_job.remove(&(eval.job.clone(), *id));
                 self.touch_eval(*id);
             }
@@ -57,19 +59,23 @@ impl Tx {
             }
         }
         for id in deployments {
-            if let Some(d) = self.s.deployments.remove(id) {
+            if let Some(d) = self.s.deployments.get(id).filter(|d| !d.status.active()).cloned() {
+                self.s.deployments.remove(id);
                 self.s.deployments_by_job.remove(&(d.job.clone(), *id));
                 self.touch_deployment(*id);
             }
         }
         for key in jobs {
-            if self.s.jobs.remove(key).is_some() {
+            if self.s.jobs.get(key).is_some_and(|j| j.status == JobStatus::Dead) {
+                self.s.jobs.remove(key);
                 self.touch_job(key);
             }
             self.prune_versions(key);
         }
         for id in nodes {
-            self.forget_node(*id);
+            if self.s.nodes.get(id).is_some_and(|n| n.lost()) {
+                self.forget_node(*id);
+            }
         }
         Ok(Reply::Done)
     }

@@ -31,7 +31,8 @@ impl Tx {
                 false
             }
             None => {
-                job.version = 0;
+                // Versions outlive a purge while allocations run them; theirs must not be mistaken for the new job's.
+                job.version = self.s.job_history(&key).first().map_or(0, |j| j.version + 1);
                 job.create_index = self.index;
                 false
             }
@@ -67,6 +68,7 @@ impl Tx {
         let job = self.s.jobs.get(key).cloned().ok_or(Rejected::NotFound(Noun::Job))?;
         if purge {
             self.s.jobs.remove(key);
+            self.prune_versions(key);
             self.touch_job(key);
         } else if !job.stop {
             let mut next = Job::clone(&job);
@@ -93,10 +95,27 @@ impl Tx {
         at: Timestamp,
     ) -> Result<Reply, Rejected> {
         let job = self.s.jobs.get(key).cloned().ok_or(Rejected::NotFound(Noun::Job))?;
+        if job.stop {
+            return Err(Rejected::Invalid(format!("job \"{}\" is stopped; run it again before scaling it", key.id)));
+        }
         let mut next = Job::clone(&job);
         let Some(target) = next.groups.iter_mut().find(|g| g.name == *group) else {
             return Err(Rejected::Invalid(format!("task group \"{group}\" does not exist in job")));
         };
+        if let Some(scaling) = &target.scaling {
+            let max = scaling.max.unwrap_or(u32::MAX);
+            if count < scaling.min {
+                return Err(Rejected::Invalid(format!(
+                    "group count was less than scaling policy minimum: {count} < {}",
+                    scaling.min
+                )));
+            }
+            if count > max {
+                return Err(Rejected::Invalid(format!(
+                    "group count was greater than scaling policy maximum: {count} > {max}"
+                )));
+            }
+        }
         target.count = count;
         self.job_register(next, eval, None, at)
     }
@@ -130,6 +149,9 @@ impl Tx {
     pub(super) fn prune_versions(&mut self, key: &JobKey) {
         let history = self.s.job_history(key);
         let known = self.s.jobs.contains_key(key);
+        if known && history.len() <= VERSIONS_KEPT {
+            return;
+        }
         let stable = history.iter().find(|j| j.stable).map(|j| j.version);
         for (age, job) in history.iter().enumerate() {
             let kept = known && (age <= VERSIONS_KEPT || stable == Some(job.version));

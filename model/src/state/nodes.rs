@@ -38,31 +38,26 @@ impl Tx {
                 node.eligibility = o.eligibility;
                 node.drain.clone_from(&o.drain);
                 node.events.clone_from(&o.events);
-                note(
-                    &mut node,
-                    at,
-                    "Cluster",
-                    if became_ready { "Node re-registered" } else { "Node updated" },
-                    became_ready,
-                );
+                note(&mut node, at, "Cluster", "Node re-registered", became_ready);
             }
             None => {
                 node.create_index = self.index;
                 note(&mut node, at, "Cluster", "Node registered", true);
             }
         }
-        if old.as_ref().is_none_or(|o| o.status != node.status) {
-            node.status_updated_at = at;
-        }
+        node.status_updated_at = at;
         let id = node.id;
-        let capacity_moved = old.as_ref().is_none_or(|o| {
-            o.resources != node.resources
-                || o.attributes != node.attributes
-                || o.meta != node.meta
-                || o.drivers != node.drivers
-        });
+        if let Some(o) = &old {
+            // A repeated registration wakes nobody.
+            node.modify_index = o.modify_index;
+            node.status_updated_at = if o.status == node.status { o.status_updated_at } else { at };
+            if **o == node {
+                return Ok(Reply::Done);
+            }
+        }
+        let suitability_moved = old.as_ref().is_none_or(|o| suitability(o) != suitability(&node));
         self.put_node(node);
-        if became_ready || capacity_moved {
+        if became_ready || suitability_moved {
             self.evaluate_node(id, at);
         }
         Ok(Reply::Done)
@@ -184,6 +179,20 @@ impl Tx {
             self.evaluate_job(&job, Trigger::NodeUpdate, Some(id), at);
         }
     }
+}
+
+/// What decides whether a node's allocations may stay: everything but the figures that change from minute to minute.
+/// (More room, or a port set free, concerns only blocked evaluations; the leader sees to those.)
+fn suitability(node: &Node) -> Node {
+    let mut n = node.clone();
+    n.attributes.retain(|k, _| !k.starts_with("unique."));
+    n.resources.ports_in_use.clear();
+    n.drivers.values_mut().for_each(|d| d.updated_at = Timestamp::ZERO);
+    n.events.clear();
+    n.modify_index = Index(0);
+    n.status_updated_at = Timestamp::ZERO;
+    n.http_address.clear();
+    n
 }
 
 fn note(node: &mut Node, at: Timestamp, subsystem: &str, message: &str, really: bool) {

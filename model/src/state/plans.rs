@@ -1,12 +1,13 @@
 //! Plans: the one place where allocations begin and are told to end.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::Tx;
 use crate::{
     alloc::Alloc,
     command::{Rejected, Reply},
     id::DeploymentId,
+    job::JobKey,
     plan::{PlanResult, StopAlloc, UpdateAlloc},
     time::Timestamp,
 };
@@ -21,7 +22,7 @@ impl Tx {
 
     fn plan(&mut self, result: PlanResult) {
         let PlanResult { plan, evals, at, leave_by } = result;
-        let mut jobs: Vec<_> = evals.iter().map(|e| e.job.clone()).collect();
+        let mut jobs: BTreeSet<JobKey> = evals.iter().map(|e| e.job.clone()).collect();
         if let Some(mut d) = plan.deployment {
             d.create_index = self.index;
             self.put_deployment(d, at);
@@ -30,27 +31,29 @@ impl Tx {
             self.set_deployment_status(change.id, change.status, &change.description, at);
         }
         for stop in plan.stops {
-            self.plan_stop(stop, at, leave_by);
+            jobs.extend(self.plan_stop(stop, at, leave_by));
         }
         for update in plan.updates {
             self.plan_update(update, at);
         }
         for alloc in plan.places {
-            jobs.push(alloc.job.clone());
+            jobs.insert(alloc.job.clone());
             self.plan_place(alloc, at);
         }
         for eval in evals {
             self.put_eval(eval, at);
         }
-        jobs.sort();
-        jobs.dedup();
         for job in jobs {
             self.refresh_job_status(&job);
         }
     }
 
-    fn plan_stop(&mut self, stop: StopAlloc, at: Timestamp, leave_by: Timestamp) {
-        let Some(old) = self.s.allocs.get(&stop.id).cloned() else { return };
+    /// Tell an allocation to end; returns its job. One that was told before keeps its first reason.
+    fn plan_stop(&mut self, stop: StopAlloc, at: Timestamp, leave_by: Timestamp) -> Option<JobKey> {
+        let old = self.s.allocs.get(&stop.id).cloned()?;
+        if old.server_terminal() && stop.client.is_none() {
+            return None;
+        }
         let mut alloc = Alloc::clone(&old);
         if !old.server_terminal() {
             alloc.leaving = self.leave(&old, at, leave_by);
@@ -66,11 +69,12 @@ impl Tx {
         alloc.modified_at = at;
         let key = alloc.job.clone();
         self.put_alloc(alloc);
-        self.refresh_job_status(&key);
+        Some(key)
     }
 
     fn plan_update(&mut self, update: UpdateAlloc, at: Timestamp) {
-        let Some(old) = self.s.allocs.get(&update.id).cloned() else { return };
+        // An allocation that was stopped meanwhile keeps the version it ran.
+        let Some(old) = self.s.allocs.get(&update.id).filter(|a| !a.server_terminal()).cloned() else { return };
         let mut alloc = Alloc::clone(&old);
         if alloc.deployment != update.deployment {
             alloc.deployment = update.deployment;
