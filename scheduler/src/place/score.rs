@@ -73,18 +73,13 @@ pub fn spread(job: &Job, group: &Group, node: &Node, counts: &[BTreeMap<String, 
     any.then_some(score)
 }
 
-/// Evenly: values with fewer instances than the others are boosted, the fullest are not.
+/// Evenly: the further a value is behind the fullest one the better; the fullest themselves are to be avoided.
 fn even(counts: &BTreeMap<String, u32>, used: u32) -> f64 {
-    let (Some(min), Some(max)) = (counts.values().min().copied(), counts.values().max().copied()) else { return 0.0 };
-    // A value nobody uses yet is the emptiest there is.
-    let min = if used == 0 { 0 } else { min };
-    if used != min {
-        return if min == 0 { -1.0 } else { (f64::from(min) - f64::from(used)) / f64::from(min) };
+    let max = counts.values().max().copied().unwrap_or(0);
+    if max == 0 {
+        return 0.0;
     }
-    if min == max {
-        return -1.0;
-    }
-    if min == 0 { 1.0 } else { f64::from(max - min) / f64::from(min) }
+    if used < max { f64::from(max - used) / f64::from(max) } else { -1.0 }
 }
 
 #[cfg(test)]
