@@ -93,10 +93,10 @@ impl Book {
         true
     }
 
-    /// Whether no request is in flight, or can begin, on any instance of an allocation.
+    /// Allocations with an instance that may be picked, or has a request in flight.
     #[must_use]
-    pub fn let_go(&self, alloc: AllocId) -> bool {
-        self.targets.values().filter(|t| t.alloc == Some(alloc)).all(|t| !t.pickable() && t.in_flight() == 0)
+    pub fn busy(&self) -> HashSet<AllocId> {
+        self.targets.values().filter(|t| t.pickable() || t.in_flight() > 0).filter_map(|t| t.alloc).collect()
     }
 
     fn read_changes(&mut self, state: &State) -> bool {

@@ -43,6 +43,8 @@ use crate::{
 
 /// After an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The parser's own limit of header fields, for which it needs no memory from the heap.
+const PARSER_HEADERS: usize = 100;
 /// What a connection may hold unread or unwritten.
 const MAX_BUFFER: usize = 64 * 1024;
 /// How often idle connections to instances are looked over.
@@ -262,9 +264,11 @@ async fn connection(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, stop: C
         // Counted from the last answer; a head that has begun has its own, shorter limit in `Front`.
         .header_read_timeout(core.config.idle_timeout)
         .max_header_size(core.config.max_header_bytes)
-        .max_headers(core.config.max_headers)
         .max_buf_size(core.config.max_header_bytes.max(MAX_BUFFER));
     let config = &core.config;
+    if config.max_headers != PARSER_HEADERS {
+        http.max_headers(config.max_headers);
+    }
     let scratch = Rc::clone(&core.scratch);
     let front =
         Front::new(Io::new(stream), scratch, config.max_header_bytes, config.header_timeout, config.stall_timeout);

@@ -138,8 +138,9 @@ impl Follower {
         // Past its deadline the client stops the task anyway; there is nothing left to promise.
         let now = now();
         leaving.retain(|_, deadline| *deadline > now);
-        if mail.acknowledge.is_none() {
-            let done: Vec<AllocId> = leaving.keys().copied().filter(|id| self.book.let_go(*id)).collect();
+        if mail.acknowledge.is_none() && !leaving.is_empty() {
+            let busy = self.book.busy();
+            let done: Vec<AllocId> = leaving.keys().copied().filter(|id| !busy.contains(id)).collect();
             if !done.is_empty() {
                 let proposal = self.propose(Command::LbDrained { id: self.id, allocs: done.clone() });
                 mail.acknowledge = Some((done, proposal));

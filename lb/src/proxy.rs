@@ -8,10 +8,10 @@
 //! Safe means: the request never left this process, or it is without a body and its method promises no effect. A
 //! request that failed in any other way is answered 502 or 504, never sent twice.
 
-use std::{cell::RefCell, convert::Infallible, rc::Rc, sync::Arc, time::Instant};
+use std::{borrow::Cow, cell::RefCell, convert::Infallible, rc::Rc, sync::Arc, time::Instant};
 
 use arc_swap::{ArcSwap, cache::Cache};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use hyper::body::{Body, Incoming};
 use tracing::debug;
 
@@ -62,9 +62,10 @@ pub struct Session {
 
 /// A request that may be served: what the way through needs to know of it.
 struct Admitted {
+    /// Empty where the client named none (HTTP/1.0).
     host: HeaderValue,
-    path: String,
-    query: Option<String>,
+    /// Path and query, with the path in its canonical spelling.
+    target: PathAndQuery,
     websocket: bool,
 }
 
@@ -149,11 +150,15 @@ fn admit(request: &Request<Incoming>) -> Result<Admitted, Refusal> {
             return Err(Refusal::bad("the request line names another host than the Host header"));
         }
     }
-    let path = path::canonical(uri.path()).map_err(Refusal::bad)?.into_owned();
+    let target = match (path::canonical(uri.path()).map_err(Refusal::bad)?, uri.path_and_query()) {
+        (Cow::Borrowed(_), Some(given)) => given.clone(),
+        (path, _) => rewrite::join(&path, uri.query())
+            .parse()
+            .map_err(|_| Refusal::bad("the path is no URI once it is in its canonical spelling"))?,
+    };
     Ok(Admitted {
         host,
-        path,
-        query: uri.query().map(str::to_owned),
+        target,
         websocket: request.version() == Version::HTTP_11
             && request.method() == Method::GET
             && headers::wants_websocket(headers),
@@ -195,13 +200,14 @@ impl Outgoing {
         spec: &RouteSpec,
         in_flight: &InFlight,
     ) -> Result<Request<RequestBody>, Refusal> {
-        let uri: Uri = rewrite::target(&admitted.path, admitted.query.as_deref(), spec)
-            .parse()
-            .map_err(|_| Refusal::bad("the path is no URI once it is rewritten"))?;
+        let target = match rewrite::target(&admitted.target, spec) {
+            None => admitted.target.clone(),
+            Some(text) => text.parse().map_err(|_| Refusal::bad("the path is no URI once it is rewritten"))?,
+        };
         let mut headers = if self.repeatable { self.headers.clone() } else { std::mem::take(&mut self.headers) };
         let host = match &spec.host_header {
-            HostHeader::Client => Ok(admitted.host.clone()),
-            HostHeader::Instance => HeaderValue::from_str(&in_flight.target().key.authority),
+            HostHeader::Client if !admitted.host.is_empty() => Ok(admitted.host.clone()),
+            HostHeader::Client | HostHeader::Instance => HeaderValue::from_str(&in_flight.target().key.authority),
             HostHeader::Fixed(name) => HeaderValue::from_str(name),
         };
         let host = host.map_err(|_| Refusal::new(StatusCode::BAD_GATEWAY, "the route's host is no header value"))?;
@@ -212,7 +218,7 @@ impl Outgoing {
         let body = self.body.take().unwrap_or_else(RequestBody::empty);
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
+        *request.uri_mut() = Uri::from(target);
         *request.headers_mut() = headers;
         Ok(request)
     }
@@ -245,6 +251,7 @@ async fn attempt(
     let unreachable = |error: upstream::ConnectError| {
         debug!(%error, target = %in_flight.target().key.authority, %service, "cannot connect to an instance");
         in_flight.failed();
+        in_flight.target().suspect();
         let text = format!("no instance of service {service} accepted the connection");
         Attempt::Next(Refusal::new(StatusCode::BAD_GATEWAY, text))
     };
@@ -287,23 +294,23 @@ async fn send(
     mut upstream: Upstream,
 ) -> Result<Sent, Attempt> {
     let request = outgoing.request(admitted, spec, &in_flight).map_err(Attempt::Over)?;
-    let fault = request.body().fault();
+    let upload = request.body().upload();
     let service = &in_flight.target().key.service;
     let started = Instant::now();
     let limit = core.config.response_timeout;
-    let sent = tokio::time::timeout(limit, upstream.sender.try_send_request(request)).await;
-    match sent {
+    match upload.in_time(limit, upstream.sender.try_send_request(request)).await {
         Ok(Ok(response)) => {
+            in_flight.target().clear();
             in_flight.answered(started.elapsed(), response.status().is_server_error());
             Ok(Sent { response, upstream, in_flight })
         }
-        Err(_) => {
+        Err(body::Late) => {
             in_flight.failed();
             let text = format!("service {service} did not answer within {} s", limit.as_secs());
             Err(Attempt::Over(Refusal { close: true, ..Refusal::new(StatusCode::GATEWAY_TIMEOUT, text) }))
         }
         Ok(Err(mut failed)) => {
-            if fault.get() {
+            if upload.failed() {
                 return Err(Attempt::Over(Refusal::bad("the request body did not arrive")));
             }
             let unsent = failed.take_message();
@@ -311,6 +318,7 @@ async fn send(
             // An idle connection that was closed under us says nothing about the instance.
             if !upstream.reused {
                 in_flight.failed();
+                in_flight.target().suspect();
             }
             if let Some(request) = unsent {
                 outgoing.restore(request);

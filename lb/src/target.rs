@@ -14,10 +14,10 @@ use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use model::{AllocId, InstanceId, NodeName, ServiceName};
@@ -71,6 +71,8 @@ pub struct Target {
     pub alloc: Option<AllocId>,
     pub endpoint: Endpoint,
     pickable: AtomicBool,
+    /// Milliseconds of [`clock`]; until then others are preferred. 0 = never suspected, and then no clock is read.
+    suspect_until: AtomicU64,
     lanes: Box<[Lane]>,
     /// Rung when a request ends on a target that may be picked no more.
     idle: Arc<Notify>,
@@ -97,6 +99,16 @@ pub struct Totals {
     pub p99: Option<Duration>,
 }
 
+/// How long a suspicion lasts, in milliseconds. Health checks decide about anything longer.
+const SUSPICION: u64 = 1000;
+
+/// Milliseconds since the first call, plus one.
+fn clock() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let since = START.get_or_init(Instant::now).elapsed();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX / 2) + 1
+}
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Target {
@@ -108,6 +120,7 @@ impl Target {
             alloc,
             endpoint,
             pickable: AtomicBool::new(false),
+            suspect_until: AtomicU64::new(0),
             lanes: (0..lanes.max(1)).map(|_| Lane::default()).collect(),
             idle,
         }
@@ -120,6 +133,24 @@ impl Target {
     #[must_use]
     pub fn pickable(&self) -> bool {
         self.pickable.load(Ordering::SeqCst)
+    }
+
+    /// It refused or dropped a new connection: for a second, others are preferred.
+    pub fn suspect(&self) {
+        self.suspect_until.store(clock() + SUSPICION, Ordering::Relaxed);
+    }
+
+    /// It answered.
+    pub fn clear(&self) {
+        if self.suspect_until.load(Ordering::Relaxed) != 0 {
+            self.suspect_until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    #[must_use]
+    pub fn suspected(&self) -> bool {
+        let until = self.suspect_until.load(Ordering::Relaxed);
+        until != 0 && clock() < until
     }
 
     #[must_use]

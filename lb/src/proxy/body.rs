@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::upstream::Upstream;
 use crate::target::InFlight;
@@ -24,8 +24,43 @@ pub enum BodyError {
     Stalled(Duration),
 }
 
-/// What the client is at fault for, seen by whoever waits for the instance.
-pub type Fault = Rc<Cell<bool>>;
+/// How a request's body is getting on, seen by whoever waits for the instance.
+#[derive(Debug)]
+pub struct Upload {
+    failed: Cell<bool>,
+    /// When the last bytes were passed on.
+    moved: Cell<Instant>,
+}
+
+/// The instance took too long.
+#[derive(Debug)]
+pub struct Late;
+
+impl Upload {
+    fn new() -> Rc<Self> {
+        Rc::new(Self { failed: Cell::new(false), moved: Cell::new(Instant::now()) })
+    }
+
+    /// The client did not deliver the body.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.failed.get()
+    }
+
+    /// Wait for `answer`, at most `limit` from when the last bytes of the request were passed on: however long an
+    /// upload is, an instance has this long to answer it.
+    pub async fn in_time<T>(&self, limit: Duration, answer: impl Future<Output = T>) -> Result<T, Late> {
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            let due = self.moved.get() + limit;
+            match tokio::time::timeout_at(due, &mut answer).await {
+                Ok(answer) => return Ok(answer),
+                Err(_) if self.moved.get() + limit > due => {}
+                Err(_) => return Err(Late),
+            }
+        }
+    }
+}
 
 /// A request's body. Trailers stop here: an instance must not take them for headers we have checked.
 #[derive(Debug)]
@@ -33,25 +68,24 @@ pub struct RequestBody {
     inner: Option<Incoming>,
     limit: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
-    fault: Fault,
+    upload: Rc<Upload>,
 }
 
 impl RequestBody {
     #[must_use]
     pub fn new(inner: Incoming, limit: Duration) -> Self {
         let inner = (!inner.is_end_stream()).then_some(inner);
-        Self { inner, limit, stalled: None, fault: Fault::default() }
+        Self { inner, limit, stalled: None, upload: Upload::new() }
     }
 
     #[must_use]
     pub fn empty() -> Self {
-        Self { inner: None, limit: Duration::MAX, stalled: None, fault: Fault::default() }
+        Self { inner: None, limit: Duration::MAX, stalled: None, upload: Upload::new() }
     }
 
-    /// True once the client failed to deliver the body.
     #[must_use]
-    pub fn fault(&self) -> Fault {
-        Rc::clone(&self.fault)
+    pub fn upload(&self) -> Rc<Upload> {
+        Rc::clone(&self.upload)
     }
 }
 
@@ -66,12 +100,13 @@ impl Body for RequestBody {
             match Pin::new(&mut *inner).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.stalled = None;
+                    this.upload.moved.set(Instant::now());
                     if frame.is_data() {
                         return Poll::Ready(Some(Ok(frame)));
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    this.fault.set(true);
+                    this.upload.failed.set(true);
                     return Poll::Ready(Some(Err(error.into())));
                 }
                 Poll::Ready(None) => return Poll::Ready(None),
@@ -79,7 +114,7 @@ impl Body for RequestBody {
                     let limit = this.limit;
                     let sleep = this.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
                     ready!(sleep.as_mut().poll(cx));
-                    this.fault.set(true);
+                    this.upload.failed.set(true);
                     return Poll::Ready(Some(Err(BodyError::Stalled(limit))));
                 }
             }

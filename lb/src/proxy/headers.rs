@@ -65,7 +65,11 @@ impl Peer {
         headers.insert(FORWARDED, self.forwarded.clone());
         headers.insert(X_REAL_IP.clone(), self.ip.clone());
         headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
-        headers.insert(X_FORWARDED_HOST.clone(), host.clone());
+        if host.is_empty() {
+            headers.remove(&X_FORWARDED_HOST);
+        } else {
+            headers.insert(X_FORWARDED_HOST.clone(), host.clone());
+        }
         headers.insert(X_FORWARDED_PORT.clone(), port);
         headers.remove(&X_FORWARDED_PREFIX);
     }

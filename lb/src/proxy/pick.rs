@@ -43,7 +43,7 @@ pub(super) fn pick(core: &Core, admitted: &Admitted, headers: &HeaderMap, tried:
 fn pick_from(table: &Table, core: &Core, admitted: &Admitted, headers: &HeaderMap, tried: &[u64]) -> Option<Pick> {
     let host = authority(&admitted.host);
     let mut down = None;
-    let route = table.find(host, &admitted.path, |route| {
+    let route = table.find(host, admitted.target.path(), |route| {
         if route.choices.is_empty() {
             down = down.take().or_else(|| route.services.first().cloned());
             return false;
@@ -53,15 +53,23 @@ fn pick_from(table: &Table, core: &Core, admitted: &Admitted, headers: &HeaderMa
     let Some(route) = route else {
         return Some(down.map_or(Pick::NoRoute, Pick::Down));
     };
-    let mut leaving = false;
-    for choice in route.order(core.lane, &core.dice) {
-        if tried.contains(&choice.target.id) {
-            continue;
-        }
+    let (mut leaving, mut doubtful) = (false, None);
+    for choice in route.order(core.lane, &core.dice).filter(|c| !tried.contains(&c.target.id)) {
         if let Some(redirect) = &choice.spec.redirect {
-            let to = rewrite::location(&redirect.to, host, &admitted.path, admitted.query.as_deref(), &choice.spec);
+            let to = rewrite::location(&redirect.to, host, &admitted.target, &choice.spec);
             return Some(Pick::Redirect(redirect.status, to));
         }
+        // One that has just refused a connection is only taken when nobody else is left.
+        if choice.target.suspected() {
+            doubtful = doubtful.or(Some(choice));
+            continue;
+        }
+        match choice.target.enter(core.lane) {
+            Some(in_flight) => return Some(Pick::Instance(Arc::clone(&choice.spec), in_flight)),
+            None => leaving = true,
+        }
+    }
+    if let Some(choice) = doubtful {
         match choice.target.enter(core.lane) {
             Some(in_flight) => return Some(Pick::Instance(Arc::clone(&choice.spec), in_flight)),
             None => leaving = true,
@@ -79,14 +87,14 @@ fn loops(route: &Route, admitted: &Admitted, headers: &HeaderMap) -> bool {
     let Some(choice) = route.choices.first() else { return false };
     let Some(redirect) = &choice.spec.redirect else { return false };
     let host = authority(&admitted.host);
-    let to = rewrite::location(&redirect.to, host, &admitted.path, admitted.query.as_deref(), &choice.spec);
+    let to = rewrite::location(&redirect.to, host, &admitted.target, &choice.spec);
     let scheme = headers.get(&super::headers::X_FORWARDED_PROTO).and_then(|p| p.to_str().ok()).unwrap_or("http");
     let to = to.split(['?', '#']).next().unwrap_or("");
     match to.strip_prefix(scheme).and_then(|t| t.strip_prefix("://")) {
         Some(rest) => {
             let (to_host, to_path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-            to_host.eq_ignore_ascii_case(host) && to_path == admitted.path
+            to_host.eq_ignore_ascii_case(host) && to_path == admitted.target.path()
         }
-        None => to == admitted.path,
+        None => to == admitted.target.path(),
     }
 }

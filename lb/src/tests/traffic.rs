@@ -180,3 +180,81 @@ async fn shutdown_lets_requests_end_and_tells_health_checks() {
     super::eventually(|| rig.handle.ended.is_finished()).await;
     assert!(TcpStream::connect(addr).await.is_err());
 }
+
+/// The limit is for the instance: a slow upload does not use it up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_upload_outlasts_the_response_timeout() {
+    use tokio::io::AsyncWriteExt;
+    let config = Config { response_timeout: Duration::from_millis(300), ..config() };
+    let (rig, a) = (Rig::with(config).await, Server::new("a").await);
+    rig.apply(passing("web", "a", a.addr, &["urlprefix-/"]));
+    rig.routed(1).await;
+    let mut stream = TcpStream::connect(rig.addr()).await.expect("connects");
+    let head = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 6\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("writes");
+    for byte in b"upload" {
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        stream.write_all(&[*byte]).await.expect("writes");
+    }
+    let mut bytes = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut bytes).await.expect("reads");
+    let reply = super::reply(&bytes);
+    assert_eq!(reply.status, 200, "{}", reply.head);
+    assert!(reply.body.ends_with("upload"));
+}
+
+/// An answer is passed on as it comes, and its head keeps what the instance said of a body it does not send.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_stream_and_heads_stay_whole() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let addr = listener.local_addr().expect("bound");
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let mut wait = Some(wait);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut buffer = [0; 4096];
+            let got = stream.read(&mut buffer).await.unwrap_or(0);
+            if buffer[..got].starts_with(b"HEAD") {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 123\r\n\r\n").await;
+                continue;
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await;
+            if let Some(wait) = wait.take() {
+                let _ = wait.await;
+            }
+            let _ = stream.write_all(b"4\r\nlast\r\n0\r\n\r\n").await;
+        }
+    });
+    let rig = Rig::new().await;
+    rig.apply(passing("web", "a", addr, &["urlprefix-/"]));
+    rig.routed(1).await;
+    let head = exchange(rig.addr(), "HEAD / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert!(head.head.contains("content-length: 123"), "{}", head.head);
+    let mut stream = TcpStream::connect(rig.addr()).await.expect("connects");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.expect("writes");
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"first\r\n") {
+        seen.push(stream.read_u8().await.expect("the first part comes before the last"));
+    }
+    go.send(()).expect("still streams");
+    stream.read_to_end(&mut seen).await.expect("reads");
+    assert!(seen.ends_with(b"4\r\nlast\r\n0\r\n\r\n"));
+}
+
+/// What one instance refused goes to the others until it is forgiven.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_refuses_is_spared_for_a_while() {
+    let (rig, live) = (Rig::new().await, Server::new("live").await);
+    let gone = TcpListener::bind("127.0.0.1:0").await.expect("binds").local_addr().expect("bound");
+    rig.apply(passing("web", "a", live.addr, &["urlprefix-/"]));
+    rig.apply(passing("web", "b", gone, &["urlprefix-/"]));
+    rig.routed(2).await;
+    let dead = target(&rig, "b");
+    for _ in 0..20 {
+        assert_eq!(rig.get("h", "/").await.status, 200);
+    }
+    let tries = dead.totals().requests;
+    assert!((1..20 / 2).contains(&tries), "{tries} tries in 20 requests");
+}
