@@ -12,6 +12,7 @@ pub mod place;
 pub mod queue;
 pub mod raft;
 pub mod reconcile;
+pub mod rpc;
 pub mod spec;
 pub mod validate;
 #[cfg(test)]

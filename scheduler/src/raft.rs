@@ -21,7 +21,7 @@ mod types;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use directory::Identity;
 pub use feed::Fed;

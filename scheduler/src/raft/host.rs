@@ -1,6 +1,7 @@
 //! [`RaftReplica`]: opening, proposing, watching and ending the Raft host.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -10,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use model::{
-    Command, Index, Replica, State,
+    Command, Index, LbId, Replica, State,
     command::{Applied, Rejected},
     replica::{Leadership, ProposeError, Waiters},
 };
@@ -100,6 +101,8 @@ pub struct RaftReplica {
     rpc_addr: String,
     leadership: watch::Receiver<Leadership>,
     stopped: Stopped,
+    /// Load balancers of this process: they registered through this handle, and live as long as it does.
+    local_balancers: Mutex<BTreeSet<LbId>>,
     owned: Mutex<Option<Owned>>,
 }
 
@@ -226,6 +229,7 @@ impl RaftReplica {
             rpc_addr: config.rpc_addr,
             leadership,
             stopped: writer.stopped,
+            local_balancers: Mutex::default(),
             owned: Mutex::new(Some(owned)),
         }))
     }
@@ -244,6 +248,21 @@ impl RaftReplica {
     #[must_use]
     pub fn stopped(&self) -> Option<String> {
         self.stopped.reason().map(str::to_owned)
+    }
+
+    /// Whether this load balancer runs in this process.
+    #[must_use]
+    pub fn is_local_balancer(&self, id: LbId) -> bool {
+        self.local_balancers.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+
+    fn note_balancer(&self, command: &Command) {
+        let mut local = self.local_balancers.lock().unwrap_or_else(PoisonError::into_inner);
+        match command {
+            Command::LbRegister { id, .. } => local.insert(*id),
+            Command::LbDeregister { id } => local.remove(id),
+            _ => false,
+        };
     }
 
     #[must_use]
@@ -340,6 +359,9 @@ impl Replica for RaftReplica {
     }
 
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Applied, ProposeError>> {
+        if matches!(command, Command::LbRegister { .. } | Command::LbDeregister { .. }) {
+            self.note_balancer(&command);
+        }
         let encoded = command.encode().map_err(|e| Rejected::Invalid(e.to_string()));
         Box::pin(async move { self.propose_bytes(Bytes::from(encoded?)).await })
     }
