@@ -72,6 +72,10 @@ fn main() {
             best = best.min(started.elapsed());
             assert_eq!(done.plan.places.len(), count as usize, "everything fits");
         }
-        println!("| {nodes} | {count} | {:.1} ms | {:.0} |", best.as_secs_f64() * 1e3, f64::from(count) / best.as_secs_f64());
+        println!(
+            "| {nodes} | {count} | {:.1} ms | {:.0} |",
+            best.as_secs_f64() * 1e3,
+            f64::from(count) / best.as_secs_f64()
+        );
     }
 }

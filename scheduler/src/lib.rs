@@ -1,7 +1,7 @@
 //! Decides and replicates: job files, evaluations and plans, the Raft host, and the Nomad-compatible API.
 
-pub mod diff;
 pub mod admission;
+pub mod diff;
 pub mod dry_run;
 pub mod error;
 pub mod evaluate;

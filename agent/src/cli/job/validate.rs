@@ -18,8 +18,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         eprintln!("Warning: {warning}");
     }
-    println!("{}", paint("Job validation successful", Paint::Good));
-    Ok(ExitCode::SUCCESS)
+    match scheduler::validate::validate(&loaded.job) {
+        Ok(warnings) => {
+            for warning in warnings {
+                eprintln!("Warning: {warning}");
+            }
+            println!("{}", paint("Job validation successful", Paint::Good));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(errors) => {
+            eprintln!("Job validation errors: {} found", errors.len());
+            for error in errors {
+                eprintln!("  * {error}");
+            }
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
