@@ -6,7 +6,7 @@ use model::{
     Alloc, AllocId, Command, Eval, EvalId, JobKind, State, Topic, Trigger, alloc::Transition, service::OnUpdate,
     state::derive,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     reply::Reply,
     request::Verb,
     services,
-    wire::alloc,
+    wire::{alloc, answer},
     write::written,
 };
 
@@ -90,7 +90,7 @@ async fn stop(cx: &Context, id: AllocId) -> Result<Reply, Error> {
     let command =
         Command::AllocTransitions { transitions: BTreeMap::from([(id, wish)]), evals: vec![eval], at: cx.req.now };
     let applied = cx.propose(command).await?;
-    Ok(written(applied.index, json!({ "EvalID": eval_id.to_string() })))
+    Ok(written(applied.index, answer::alloc_stopped(&eval_id.to_string())))
 }
 
 /// Check results by check id. Trine's servers know them, so this needs no call to the client.
@@ -101,26 +101,16 @@ fn checks(state: &State, alloc: &Alloc) -> Value {
     let mut all = Map::new();
     for template in derive::templates(job, alloc, node) {
         for (id, spec) in &template.specs {
-            let seen = alloc.checks.get(id);
-            let status = match seen.map(|s| s.verdict) {
-                None => "pending",
-                Some(model::check::Verdict::Critical) => "failure",
-                Some(_) => "success",
-            };
-            let mode = if spec.on_update == Some(OnUpdate::Ignore) { "readiness" } else { "healthiness" };
             let name = template.instance.checks.get(id).map_or(spec.name.as_str(), |c| c.name.as_str());
-            let row = json!({
-                "ID": id.as_str(),
-                "Check": name,
-                "Group": alloc.name,
-                "Mode": mode,
-                "Output": seen.map_or("", |s| s.output.as_str()),
-                "Service": template.instance.service.as_str(),
-                "Task": template.task.as_ref().map_or("", |t| t.as_str()),
-                "Type": spec.probe.kind(),
-                "Status": status,
-                "StatusCode": 0,
-                "Timestamp": seen.map_or(0, |s| s.at.0 / 1_000_000_000),
+            let row = alloc::check(&alloc::CheckRow {
+                id: id.as_str(),
+                name,
+                alloc: &alloc.name,
+                readiness: spec.on_update == Some(OnUpdate::Ignore),
+                service: template.instance.service.as_str(),
+                task: template.task.as_ref().map_or("", |t| t.as_str()),
+                kind: spec.probe.kind(),
+                seen: alloc.checks.get(id),
             });
             all.insert(id.to_string(), row);
         }

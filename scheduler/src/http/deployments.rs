@@ -6,14 +6,14 @@ use model::{
     AllocId, Command, Deployment, DeploymentId, DeploymentStatus, Eval, GroupName, State, Topic, Trigger,
     deployment::description,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Error,
     read::{Context, Key, Listing, newest},
     reply::Reply,
     request::Verb,
-    wire::{alloc, deployment},
+    wire::{alloc, answer, body, deployment},
     write::written,
 };
 use crate::leader::deployments as watcher;
@@ -90,16 +90,8 @@ fn eval_for(cx: &Context, state: &State, d: &Deployment) -> Result<Eval, Error> 
     Ok(eval)
 }
 
-fn answer(applied: &model::Applied, eval: Option<&str>, reverted: Option<u64>) -> Reply {
-    written(
-        applied.index,
-        json!({
-            "EvalID": eval.unwrap_or(""),
-            "EvalCreateIndex": if eval.is_some() { applied.index.0 } else { 0 },
-            "DeploymentModifyIndex": applied.index.0,
-            "RevertedJobVersion": reverted,
-        }),
-    )
+fn changed(applied: &model::Applied, eval: Option<&str>, reverted: Option<u64>) -> Reply {
+    written(applied.index, answer::deployment_changed(eval, applied.index, reverted))
 }
 
 async fn fail(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
@@ -117,12 +109,12 @@ async fn fail(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
         _ => None,
     };
     let applied = cx.propose(command).await?;
-    Ok(answer(&applied, Some(&eval_id), reverted))
+    Ok(changed(&applied, Some(&eval_id), reverted))
 }
 
 async fn pause(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
-    let body = cx.req.json()?;
-    let pause = body["Pause"].as_bool().ok_or_else(|| Error::BadRequest("Pause must be true or false".into()))?;
+    let body: body::Pause = cx.req.body()?;
+    let pause = body.pause.ok_or_else(|| Error::BadRequest("Pause must be true or false".into()))?;
     let state = cx.snapshot();
     let d = found(&state, id)?;
     if !d.status.active() {
@@ -141,20 +133,13 @@ async fn pause(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
     let description = words.to_owned();
     let command = Command::DeploymentStatus { id, status, description, revert: None, eval, at: cx.req.now };
     let applied = cx.propose(command).await?;
-    Ok(answer(&applied, eval_id.as_deref(), None))
+    Ok(changed(&applied, eval_id.as_deref(), None))
 }
 
 async fn promote(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
-    let body = cx.req.json_or_empty()?;
-    let all = body["All"].as_bool().unwrap_or(false);
-    let groups: Vec<GroupName> = match &body["Groups"] {
-        Value::Null => Vec::new(),
-        Value::Array(names) => names
-            .iter()
-            .map(|n| n.as_str().map(GroupName::from).ok_or_else(|| Error::BadRequest("Groups must be names".into())))
-            .collect::<Result<_, _>>()?,
-        other => return Err(Error::BadRequest(format!("Groups must be a list of names, not {other}"))),
-    };
+    let body: body::Promote = cx.req.body_or_default()?;
+    let all = body.all.unwrap_or(false);
+    let groups: Vec<GroupName> = body.groups.unwrap_or_default().into_iter().map(GroupName::from).collect();
     if !all && groups.is_empty() {
         return Err(Error::BadRequest("either All must be true or Groups must name the groups to promote".into()));
     }
@@ -170,19 +155,17 @@ async fn promote(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
     let eval_id = eval.id.to_string();
     let groups = if all { Vec::new() } else { groups };
     let applied = cx.propose(Command::DeploymentPromote { id, groups, eval, at: cx.req.now }).await?;
-    Ok(answer(&applied, Some(&eval_id), None))
+    Ok(changed(&applied, Some(&eval_id), None))
 }
 
 async fn health(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
-    let body = cx.req.json()?;
-    let ids = |key: &str| -> Result<Vec<AllocId>, Error> {
-        let Some(list) = body[key].as_array() else { return Ok(Vec::new()) };
-        let one = |v: &Value| v.as_str().and_then(|s| s.parse().ok());
-        list.iter()
-            .map(|v| one(v).ok_or_else(|| Error::BadRequest(format!("{key}: {v} is not an allocation id"))))
-            .collect()
+    let body: body::AllocHealth = cx.req.body()?;
+    let ids = |list: Option<Vec<String>>| -> Result<Vec<AllocId>, Error> {
+        let one =
+            |text: &String| text.parse().map_err(|_| Error::BadRequest(format!("{text:?} is not an allocation id")));
+        list.unwrap_or_default().iter().map(one).collect()
     };
-    let (healthy, unhealthy) = (ids("HealthyAllocationIDs")?, ids("UnhealthyAllocationIDs")?);
+    let (healthy, unhealthy) = (ids(body.healthy)?, ids(body.unhealthy)?);
     if healthy.is_empty() && unhealthy.is_empty() {
         return Err(Error::BadRequest("must specify at least one healthy/unhealthy allocation ID".into()));
     }
@@ -195,5 +178,5 @@ async fn health(cx: &Context, id: DeploymentId) -> Result<Reply, Error> {
     let eval_id = eval.id.to_string();
     let command = Command::DeploymentHealth { id, healthy, unhealthy, eval: Some(eval), at: cx.req.now };
     let applied = cx.propose(command).await?;
-    Ok(answer(&applied, Some(&eval_id), None))
+    Ok(changed(&applied, Some(&eval_id), None))
 }

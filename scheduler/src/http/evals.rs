@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::{Eval, EvalId, State, Topic};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Error,
@@ -65,7 +65,7 @@ fn count(cx: &Context) -> Result<Reply, Error> {
     let state = cx.snapshot();
     let evals = state.evals.values().filter(|e| wanted(e)).map(|e| (Key(0, String::new()), e));
     let all = listing.page(evals, |e| eval::full(e), |_| Value::Null)?;
-    Ok(cx.read_now(json!({ "Count": all.body.as_array().map_or(0, Vec::len) })))
+    Ok(cx.read_now(eval::count(all.body.as_array().map_or(0, Vec::len))))
 }
 
 pub async fn route(cx: &Context, rest: &str) -> Result<Reply, Error> {
@@ -81,11 +81,8 @@ pub async fn route(cx: &Context, rest: &str) -> Result<Reply, Error> {
                 |s| s.evals.get(&id).map_or(s.tables.evals, |e| e.modify_index),
                 |s| {
                     let found = s.evals.get(&id).ok_or_else(missing)?;
-                    let mut body = eval::full(found);
-                    if with_related {
-                        body["RelatedEvals"] = related(s, found);
-                    }
-                    Ok(body.into())
+                    let related = with_related.then(|| related(s, found));
+                    Ok(eval::with_related(found, related).into())
                 },
             )
             .await

@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use futures_util::stream;
 use imbl::ordmap::DiffItem;
 use model::{Index, Replica, State, alloc::Desired};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     reply::{Payload, Reply},
     request::{Namespaces, Verb},
     seam,
-    wire::{alloc, deployment, eval, node, service},
+    wire::{alloc, deployment, eval, event, node, service},
 };
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -48,7 +48,22 @@ struct Event {
     /// Other keys a subscription may name: the job of an allocation, the node of it.
     filter_keys: Vec<String>,
     index: Index,
+    /// The object; the wire names it by its topic.
     payload: Value,
+}
+
+impl Event {
+    fn wire(&self) -> Value {
+        event::one(&event::Parts {
+            topic: self.topic,
+            kind: self.kind,
+            key: &self.key,
+            namespace: &self.namespace,
+            filter_keys: &self.filter_keys,
+            index: self.index,
+            payload: &self.payload,
+        })
+    }
 }
 
 impl Subscription {
@@ -144,16 +159,8 @@ fn line(subscription: &Subscription, old: &State, new: &State) -> Option<Bytes> 
         return None;
     }
     events.sort_by_key(|e| e.index);
-    let list: Vec<Value> = events
-        .into_iter()
-        .map(|e| {
-            json!({
-                "Topic": e.topic, "Type": e.kind, "Key": e.key, "Namespace": e.namespace,
-                "FilterKeys": e.filter_keys, "Index": e.index.0, "Payload": e.payload,
-            })
-        })
-        .collect();
-    let mut text = json!({ "Index": new.index.0, "Events": list }).to_string();
+    let list: Vec<Value> = events.iter().map(Event::wire).collect();
+    let mut text = event::batch(new.index, list).to_string();
     text.push('\n');
     Some(Bytes::from(text))
 }
@@ -183,7 +190,7 @@ fn jobs(old: &State, new: &State, out: &mut Vec<Event>) {
             namespace: job.namespace.to_string(),
             filter_keys: Vec::new(),
             index,
-            payload: json!({ "Job": seam::job_to_json(job) }),
+            payload: seam::job_to_json(job),
         });
     }
 }
@@ -202,7 +209,7 @@ fn work(old: &State, new: &State, out: &mut Vec<Event>) {
             namespace: a.job.namespace.to_string(),
             filter_keys,
             index: a.modify_index,
-            payload: json!({ "Allocation": alloc::without_job(a, new.job_of(a).map(|j| &**j)) }),
+            payload: alloc::without_job(a, new.job_of(a).map(|j| &**j)),
         });
     }
     for item in old.evals.diff(&new.evals) {
@@ -216,7 +223,7 @@ fn work(old: &State, new: &State, out: &mut Vec<Event>) {
             namespace: e.job.namespace.to_string(),
             filter_keys,
             index: e.modify_index,
-            payload: json!({ "Evaluation": eval::full(e) }),
+            payload: eval::full(e),
         });
     }
     for item in old.deployments.diff(&new.deployments) {
@@ -228,7 +235,7 @@ fn work(old: &State, new: &State, out: &mut Vec<Event>) {
             namespace: d.job.namespace.to_string(),
             filter_keys: vec![d.job.id.to_string()],
             index: d.modify_index,
-            payload: json!({ "Deployment": deployment::full(d) }),
+            payload: deployment::full(d),
         });
     }
 }
@@ -256,7 +263,7 @@ fn nodes(old: &State, new: &State, out: &mut Vec<Event>) {
             namespace: String::new(),
             filter_keys: Vec::new(),
             index,
-            payload: json!({ "Node": node::full(n, false) }),
+            payload: node::full(n, false),
         });
     }
 }
@@ -295,6 +302,6 @@ fn push_service(
         namespace: alloc.job.namespace.to_string(),
         filter_keys: vec![alloc.job.id.to_string(), instance.id.to_string()],
         index,
-        payload: json!({ "Service": service::registration(instance, alloc, state) }),
+        payload: service::registration(instance, alloc, state),
     });
 }

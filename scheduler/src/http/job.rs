@@ -1,11 +1,11 @@
 //! `/v1/job/<id>…`: routing by suffix, since ids contain slashes, and the reads of one job.
 
 use model::{Index, Job, JobKey, State, Topic};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Error, job_change, job_write,
-    read::{Answer, Context, newest},
+    read::{Context, newest},
     reply::Reply,
     request::{Verb, decode},
     seam, services,
@@ -62,7 +62,7 @@ pub async fn route(cx: &Context, rest: &str) -> Result<Reply, Error> {
         ("stable", Verb::Put) => job_change::stable(cx, &key).await,
         ("actions", Verb::Get) => {
             found(&cx.snapshot(), &key)?;
-            Ok(cx.read_now(json!([])))
+            Ok(cx.read_now(Value::Array(Vec::new())))
         }
         ("dispatch" | "dispatch/payload", Verb::Put) => Err(Error::NotBuilt("dispatching parameterized jobs".into())),
         ("periodic/force", Verb::Put) => Err(Error::NotBuilt("running periodic jobs".into())),
@@ -200,7 +200,7 @@ async fn versions(cx: &Context, key: &JobKey) -> Result<Reply, Error> {
                     history.iter().filter(|j| j.version != version).map(|j| seam::diff(Some(base), j)).collect()
                 }
             };
-            Ok(json!({ "Versions": versions, "Diffs": changes }).into())
+            Ok(summary::versions(versions, changes).into())
         },
     )
     .await
@@ -215,17 +215,8 @@ fn submission(cx: &Context, key: &JobKey) -> Result<Reply, Error> {
     let missing = || Error::NotFound("job submission not found".into());
     let job = state.job_version(key, version).ok_or_else(missing)?;
     let source = job.source.as_deref().ok_or_else(missing)?;
-    let body = json!({
-        "Source": source,
-        "Format": if source.trim_start().starts_with('{') { "json" } else { "hcl2" },
-        "VariableFlags": null,
-        "Variables": "",
-        "Namespace": key.namespace.as_str(),
-        "JobID": key.id.as_str(),
-        "Version": version,
-        "JobModifyIndex": job.job_modify_index.0,
-    });
-    Ok(Reply::json(Answer::from(body).body).read_at(job.modify_index, &*cx.api.replica))
+    let body = summary::submission(job, source);
+    Ok(Reply::json(body).read_at(job.modify_index, &*cx.api.replica))
 }
 
 #[cfg(test)]

@@ -1,45 +1,51 @@
 //! Registering and planning: from a request body to a checked job, and from there to a command or a dry run.
 
-use model::{Command, Index, Job, JobKey, Namespace, State, Trigger, command::Reply as Done};
-use serde_json::{Value, json};
+use model::{Command, Eval, Index, Job, JobKey, Namespace, State, Trigger, command::Reply as Done};
+use serde_json::Value;
 
-use super::{Error, read::Context, reply::Reply, seam, write::written};
+use super::{
+    Error,
+    read::Context,
+    reply::Reply,
+    seam,
+    wire::{answer, body},
+    write::written,
+};
 
 /// A submission's source text beyond this is not kept.
 const SOURCE_BYTES_MAX: usize = 1 << 20;
 
 /// `PUT /v1/jobs` and `PUT /v1/job/:id`.
 pub async fn register(cx: &Context, named: Option<&JobKey>) -> Result<Reply, Error> {
-    let body = cx.req.json()?;
-    let mut job = job_in(cx, &body, named)?;
+    let body: body::Register = cx.req.body()?;
+    let mut job = job_in(cx, body.job.as_ref(), named)?;
     let state = cx.snapshot();
     let mut warnings = checked(&state, &job)?;
-    preserve(&state, &mut job, &body)?;
-    job.source = source(&body, &mut warnings);
+    preserve(&state, &mut job, &body);
+    job.source = source(body.submission, &mut warnings);
     seam::admit(&state, &job)?;
     let mut eval = cx.eval_of(&job, Trigger::JobRegister);
-    if let Some(priority) = body["EvalPriority"].as_u64().filter(|p| *p > 0) {
-        eval.priority = u8::try_from(priority)
-            .ok()
-            .filter(|p| *p <= 100)
-            .ok_or_else(|| Error::BadRequest("evaluation priority must be between 1 and 100 inclusively".into()))?;
-    }
-    let enforce_index = match body["EnforceIndex"].as_bool() {
-        Some(true) => Some(Index(body["JobModifyIndex"].as_u64().unwrap_or(0))),
+    set_priority(&mut eval, body.eval_priority)?;
+    let enforce_index = match body.enforce_index {
+        Some(true) => Some(Index(body.job_modify_index.unwrap_or(0))),
         _ => None,
     };
     let eval_id = eval.id;
     let command = Command::JobRegister { job: Box::new(job), eval: Some(eval), enforce_index, at: cx.req.now };
     let applied = cx.propose(command).await?;
-    Ok(written(
-        applied.index,
-        json!({
-            "EvalID": eval_id.to_string(),
-            "EvalCreateIndex": applied.index.0,
-            "JobModifyIndex": modify_index(&applied.reply, applied.index),
-            "Warnings": warning_list(&warnings),
-        }),
-    ))
+    let modify_index = modify_index(&applied.reply, applied.index);
+    let warnings = answer::warning_list(&warnings);
+    let fields = answer::registered(&eval_id.to_string(), applied.index, modify_index, &warnings);
+    Ok(written(applied.index, fields))
+}
+
+/// The priority a client wants its evaluation to have instead of the job's; 0 means none.
+pub fn set_priority(eval: &mut Eval, wanted: Option<u64>) -> Result<(), Error> {
+    let Some(n) = wanted.filter(|n| *n > 0) else { return Ok(()) };
+    let fits = u8::try_from(n).ok().filter(|p| *p <= 100);
+    eval.priority =
+        fits.ok_or_else(|| Error::BadRequest("evaluation priority must be between 1 and 100 inclusively".into()))?;
+    Ok(())
 }
 
 /// `JobModifyIndex` of a registration's reply.
@@ -52,16 +58,13 @@ pub fn modify_index(reply: &Done, applied: Index) -> u64 {
 }
 
 /// The job inside a request body, read and placed in its namespace. `named` is the id the path carries.
-pub fn job_in(cx: &Context, body: &Value, named: Option<&JobKey>) -> Result<Job, Error> {
-    let wire = &body["Job"];
-    if !wire.is_object() {
-        return Err(Error::BadRequest("Job must be specified".into()));
-    }
+pub fn job_in(cx: &Context, wire: Option<&Value>, named: Option<&JobKey>) -> Result<Job, Error> {
+    let wire = wire.filter(|w| w.is_object()).ok_or_else(|| Error::BadRequest("Job must be specified".into()))?;
     let mut job = seam::job_from_json(wire)?;
     if named.is_some_and(|key| key.id != job.id) {
         return Err(Error::BadRequest("Job ID does not match".into()));
     }
-    if wire["Namespace"].as_str().is_none_or(str::is_empty) {
+    if !seam::names_namespace(wire) {
         job.namespace = cx.req.query.namespaces().one();
     }
     if !job.region.is_empty() && job.region != cx.api.agent.region() {
@@ -72,7 +75,7 @@ pub fn job_in(cx: &Context, body: &Value, named: Option<&JobKey>) -> Result<Job,
 
 /// Everything that is checked before a job may change the state; gives the warnings.
 fn checked(state: &State, job: &Job) -> Result<Vec<String>, Error> {
-    let warnings = seam::validate(job).map_err(|errors| Error::Refused(error_list(&errors)))?;
+    let warnings = seam::validate(job).map_err(|errors| Error::Refused(answer::error_list(&errors)))?;
     if job.namespace != Namespace::default() {
         return Err(Error::Refused(format!(
             "job {:?} is in nonexistent namespace {:?}; Trine has the namespace \"default\" only",
@@ -100,14 +103,9 @@ fn checked(state: &State, job: &Job) -> Result<Vec<String>, Error> {
 }
 
 /// `PreserveCounts` and `PreserveResources`: groups and tasks that exist keep what they were scaled to.
-fn preserve(state: &State, job: &mut Job, body: &Value) -> Result<(), Error> {
-    let flag = |name: &str| match &body[name] {
-        Value::Null => Ok(false),
-        Value::Bool(b) => Ok(*b),
-        other => Err(Error::BadRequest(format!("{name} must be true or false, not {other}"))),
-    };
-    let (counts, resources) = (flag("PreserveCounts")?, flag("PreserveResources")?);
-    let Some(old) = state.job(&job.key()).filter(|j| !j.stop) else { return Ok(()) };
+fn preserve(state: &State, job: &mut Job, body: &body::Register) {
+    let (counts, resources) = (body.preserve_counts.unwrap_or(false), body.preserve_resources.unwrap_or(false));
+    let Some(old) = state.job(&job.key()).filter(|j| !j.stop) else { return };
     for group in &mut job.groups {
         let Some(was) = old.group(&group.name) else { continue };
         if counts {
@@ -119,11 +117,10 @@ fn preserve(state: &State, job: &mut Job, body: &Value) -> Result<(), Error> {
             }
         }
     }
-    Ok(())
 }
 
-fn source(body: &Value, warnings: &mut Vec<String>) -> Option<String> {
-    let source = body["Submission"]["Source"].as_str().filter(|s| !s.is_empty())?;
+fn source(submission: Option<body::Submission>, warnings: &mut Vec<String>) -> Option<String> {
+    let source = submission.and_then(|s| s.source).filter(|s| !s.is_empty())?;
     if source.len() > SOURCE_BYTES_MAX {
         warnings.push(format!(
             "job source size of {} bytes exceeds maximum of {SOURCE_BYTES_MAX} and will be discarded",
@@ -131,43 +128,20 @@ fn source(body: &Value, warnings: &mut Vec<String>) -> Option<String> {
         ));
         return None;
     }
-    Some(source.to_owned())
+    Some(source)
 }
 
 /// `PUT /v1/job/:id/plan`: nothing is changed.
 pub fn plan(cx: &Context, key: &JobKey) -> Result<Reply, Error> {
-    let body = cx.req.json()?;
-    let job = job_in(cx, &body, Some(key))?;
+    let body: body::Register = cx.req.body()?;
+    let job = job_in(cx, body.job.as_ref(), Some(key))?;
     let state = cx.snapshot();
     let warnings = checked(&state, &job)?;
     seam::admit(&state, &job)?;
     let old = state.job(&job.key());
-    let mut answer = seam::dry_run(&state, job.clone(), cx.req.now)?;
-    answer["Diff"] = match body["Diff"].as_bool() {
-        Some(true) => seam::diff(old.map(|j| &**j), &job),
-        _ => Value::Null,
-    };
-    answer["JobModifyIndex"] = json!(old.map_or(0, |j| j.job_modify_index.0));
-    answer["NextPeriodicLaunch"] = json!(super::wire::time::ZERO);
-    answer["Warnings"] = json!(warning_list(&warnings));
-    Ok(written(state.index, answer))
-}
-
-/// Several errors as clients print them.
-#[must_use]
-pub fn error_list(errors: &[String]) -> String {
-    let noun = if errors.len() == 1 { "error" } else { "errors" };
-    let lines: String = errors.iter().map(|e| format!("\t* {e}\n")).collect();
-    format!("{} {noun} occurred:\n{lines}\n", errors.len())
-}
-
-/// Several warnings as clients print them; empty when there is none.
-#[must_use]
-pub fn warning_list(warnings: &[String]) -> String {
-    if warnings.is_empty() {
-        return String::new();
-    }
-    let noun = if warnings.len() == 1 { "warning" } else { "warnings" };
-    let lines: Vec<String> = warnings.iter().map(|w| format!("* {w}")).collect();
-    format!("{} {noun}:\n\n{}", warnings.len(), lines.join("\n"))
+    let diff = body.diff.unwrap_or(false).then(|| seam::diff(old.map(|j| &**j), &job));
+    let planned = seam::dry_run(&state, job, cx.req.now)?;
+    let modify_index = old.map_or(0, |j| j.job_modify_index.0);
+    let fields = answer::planned(planned, diff, modify_index, &answer::warning_list(&warnings));
+    Ok(written(state.index, fields))
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use model::{Index, Job, JobKey, Namespace, State, Topic};
-use serde_json::{Value, json};
 
 use super::{
     Error, job_write,
@@ -11,7 +10,7 @@ use super::{
     reply::Reply,
     request::Verb,
     seam,
-    wire::summary,
+    wire::{answer, body, summary},
 };
 
 /// Jobs a `statuses` request may name.
@@ -50,30 +49,25 @@ fn job_place(key: &JobKey) -> Key {
 }
 
 async fn parse(cx: &Context) -> Result<Reply, Error> {
-    let body = cx.req.json()?;
-    let source = body["JobHCL"].as_str().unwrap_or("");
+    let body: body::Parse = cx.req.body()?;
+    let source = body.source.unwrap_or_default();
     if source.trim().is_empty() {
         return Err(Error::BadRequest("Job spec is empty".into()));
     }
-    let job = seam::parse(source.to_owned(), body["Variables"].as_str().unwrap_or("").to_owned()).await?;
+    let job = seam::parse(source, body.variables.unwrap_or_default()).await?;
     Ok(Reply::json(seam::job_to_json(&job)))
 }
 
 /// `PUT /v1/validate/job`: the answer is 200 whatever the verdict, except for a request without a job.
 pub fn validate(cx: &Context) -> Result<Reply, Error> {
     cx.only(Verb::Put)?;
-    let body = cx.req.json()?;
-    let job = job_write::job_in(cx, &body, None)?;
+    let body: body::Register = cx.req.body()?;
+    let job = job_write::job_in(cx, body.job.as_ref(), None)?;
     let (errors, warnings) = match seam::validate(&job) {
         Ok(warnings) => (Vec::new(), warnings),
         Err(errors) => (errors, Vec::new()),
     };
-    Ok(Reply::json(json!({
-        "DriverConfigValidated": true,
-        "ValidationErrors": if errors.is_empty() { Value::Null } else { json!(errors) },
-        "Error": if errors.is_empty() { String::new() } else { job_write::error_list(&errors) },
-        "Warnings": job_write::warning_list(&warnings),
-    })))
+    Ok(Reply::json(answer::validated(&errors, &warnings)))
 }
 
 async fn statuses(cx: &Context) -> Result<Reply, Error> {
@@ -81,7 +75,7 @@ async fn statuses(cx: &Context) -> Result<Reply, Error> {
     let (listing, spaces) = (Listing::of(query)?, query.namespaces());
     let prefix = query.given("prefix").unwrap_or("");
     let named = match cx.req.verb {
-        Verb::Put => named_jobs(&cx.req.json_or_empty()?)?,
+        Verb::Put => named_jobs(cx.req.body_or_default()?)?,
         _ => None,
     };
     let chosen = |s: &State| -> Vec<Arc<Job>> {
@@ -110,15 +104,14 @@ async fn statuses(cx: &Context) -> Result<Reply, Error> {
     .await
 }
 
-fn named_jobs(body: &Value) -> Result<Option<Vec<JobKey>>, Error> {
-    let Some(list) = body["Jobs"].as_array().filter(|l| !l.is_empty()) else { return Ok(None) };
+fn named_jobs(body: body::Statuses) -> Result<Option<Vec<JobKey>>, Error> {
+    let Some(list) = body.jobs.filter(|l| !l.is_empty()) else { return Ok(None) };
     if list.len() > STATUSES_MAX {
         return Err(Error::BadRequest(format!("more than {STATUSES_MAX} jobs in one request")));
     }
-    let key = |v: &Value| {
-        let id = v["ID"].as_str().ok_or_else(|| Error::BadRequest("each of Jobs needs an ID".into()))?;
-        let namespace = v["Namespace"].as_str().filter(|n| !n.is_empty()).map_or_else(Namespace::default, Into::into);
-        Ok(JobKey::new(namespace, id))
+    let key = |of: body::StatusOf| {
+        let namespace = of.namespace.filter(|n| !n.is_empty()).map_or_else(Namespace::default, Namespace::from);
+        JobKey::new(namespace, of.id)
     };
-    list.iter().map(key).collect::<Result<_, _>>().map(Some)
+    Ok(Some(list.into_iter().map(key).collect()))
 }

@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use model::{Command, Eligibility, JobKey, Node, NodeId, State, Topic, Trigger, node::Drain};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Error,
     read::{Context, Key, Listing, newest},
     reply::Reply,
     request::Verb,
-    wire::{alloc, node},
+    wire::{agent, alloc, answer, body, node},
     write::written,
 };
 
@@ -84,49 +84,34 @@ async fn changed(cx: &Context, id: NodeId, command: Command) -> Result<Reply, Er
     }
     let applied = cx.propose(command).await?;
     let evals = cx.evals_made_at(applied.index);
-    Ok(written(
-        applied.index,
-        json!({
-            "EvalCreateIndex": if evals.is_empty() { 0 } else { applied.index.0 },
-            "EvalIDs": evals,
-            "NodeModifyIndex": applied.index.0,
-        }),
-    ))
+    Ok(written(applied.index, answer::node_changed(&evals, applied.index, applied.index)))
 }
 
 async fn drain(cx: &Context, id: NodeId) -> Result<Reply, Error> {
-    let body = cx.req.json()?;
-    let spec = match &body["DrainSpec"] {
-        Value::Null => None,
-        spec @ Value::Object(_) => Some(drain_spec(cx, spec)?),
-        other => return Err(Error::BadRequest(format!("DrainSpec must be an object or null, not {other}"))),
-    };
-    let mark_eligible = body["MarkEligible"].as_bool().unwrap_or(false);
+    let body: body::Drain = cx.req.body()?;
+    let spec = body.drain_spec.map(|spec| drain_spec(cx, &spec));
+    let mark_eligible = body.mark_eligible.unwrap_or(false);
     changed(cx, id, Command::NodeDrain { node: id, drain: spec, mark_eligible, at: cx.req.now }).await
 }
 
 /// On the wire a deadline of -1 means now and 0 means never; in between it is nanoseconds.
-fn drain_spec(cx: &Context, spec: &Value) -> Result<Drain, Error> {
-    let deadline = match &spec["Deadline"] {
-        Value::Null => None,
-        d => match d.as_i64() {
-            Some(0) => None,
-            Some(n) if n < 0 => Some(Duration::ZERO),
-            Some(n) => Some(Duration::from_nanos(n.unsigned_abs())),
-            None => return Err(Error::BadRequest(format!("Deadline must be nanoseconds, not {d}"))),
-        },
+fn drain_spec(cx: &Context, spec: &body::DrainSpec) -> Drain {
+    let deadline = match spec.deadline.unwrap_or(0) {
+        0 => None,
+        n if n < 0 => Some(Duration::ZERO),
+        n => Some(Duration::from_nanos(n.unsigned_abs())),
     };
-    Ok(Drain {
+    Drain {
         deadline,
-        ignore_system_jobs: spec["IgnoreSystemJobs"].as_bool().unwrap_or(false),
+        ignore_system_jobs: spec.ignore_system_jobs.unwrap_or(false),
         started_at: cx.req.now,
         force_at: deadline.map(|d| cx.req.now + d),
-    })
+    }
 }
 
 async fn eligibility(cx: &Context, id: NodeId) -> Result<Reply, Error> {
-    let body = cx.req.json()?;
-    let eligibility = match body["Eligibility"].as_str() {
+    let body: body::Eligibility = cx.req.body()?;
+    let eligibility = match body.eligibility.as_deref() {
         Some("eligible") => Eligibility::Eligible,
         Some("ineligible") => Eligibility::Ineligible,
         other => {
@@ -156,12 +141,10 @@ async fn evaluate(cx: &Context, id: NodeId) -> Result<Reply, Error> {
         .collect();
     let ids: Vec<String> = evals.iter().map(|e| e.id.to_string()).collect();
     if evals.is_empty() {
-        let body = json!({ "EvalCreateIndex": 0, "EvalIDs": [], "NodeModifyIndex": node.modify_index.0 });
-        return Ok(written(state.index, body));
+        return Ok(written(state.index, answer::node_changed(&ids, state.index, node.modify_index)));
     }
     let applied = cx.propose(Command::Evals { evals, at: cx.req.now }).await?;
-    let body = json!({ "EvalCreateIndex": applied.index.0, "EvalIDs": ids, "NodeModifyIndex": node.modify_index.0 });
-    Ok(written(applied.index, body))
+    Ok(written(applied.index, answer::node_changed(&ids, applied.index, node.modify_index)))
 }
 
 async fn pools(cx: &Context, rest: &str) -> Result<Reply, Error> {
@@ -170,12 +153,7 @@ async fn pools(cx: &Context, rest: &str) -> Result<Reply, Error> {
     }
     let mut parts = rest.split('/').skip(1);
     let (name, list) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-    let pool = |(name, description): &(&str, &str)| {
-        json!({
-            "Name": name, "Description": description, "Meta": null, "SchedulerConfiguration": null, "NodeIdentityTTL": 0,
-            "CreateIndex": 1, "ModifyIndex": 1,
-        })
-    };
+    let pool = |(name, description): &(&str, &str)| agent::node_pool(name, description);
     if name.is_empty() {
         return Ok(cx.read_now(POOLS.iter().map(pool).collect()));
     }

@@ -1,12 +1,13 @@
 //! `/v1/system/*`, `/v1/operator/*` and the namespaces: what an operator asks of the whole cluster.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Error,
     read::Context,
     reply::{Payload, Reply},
     request::{Verb, decode},
+    wire::agent,
 };
 use crate::leader::gc;
 
@@ -44,9 +45,14 @@ async fn collect_garbage(cx: &Context) -> Result<Reply, Error> {
 
 pub fn route(cx: &Context, rest: &str) -> Result<Reply, Error> {
     match (rest, cx.req.verb) {
-        ("scheduler/configuration", Verb::Get) => Ok(cx.read_now(scheduler_configuration(cx))),
+        ("scheduler/configuration", Verb::Get) => Ok(cx.read_now(agent::scheduler_configuration(
+            cx.snapshot().index.0,
+            cx.api.replica.leadership().borrow().leader.is_some(),
+        ))),
         ("scheduler/configuration", Verb::Put) => Err(Error::NotBuilt("changing the scheduler's configuration".into())),
-        ("raft/configuration", Verb::Get) => Ok(cx.read_now(raft_configuration(cx))),
+        ("raft/configuration", Verb::Get) => {
+            Ok(cx.read_now(agent::raft_configuration(&*cx.api.agent, cx.snapshot().index.0)))
+        }
         ("scheduler/configuration" | "raft/configuration", _) => Err(Error::Method),
         _ => match rest.split('/').next().unwrap_or("") {
             family @ ("raft" | "autopilot" | "snapshot" | "keyring" | "license" | "utilization" | "upgrade-check") => {
@@ -57,53 +63,9 @@ pub fn route(cx: &Context, rest: &str) -> Result<Reply, Error> {
     }
 }
 
-/// The configuration the planner works with; it has no settings yet.
-fn scheduler_configuration(cx: &Context) -> Value {
-    let body = json!({
-        "SchedulerConfig": {
-            "SchedulerAlgorithm": "binpack",
-            "PreemptionConfig": {
-                "SystemSchedulerEnabled": false, "SysBatchSchedulerEnabled": false, "BatchSchedulerEnabled": false,
-                "ServiceSchedulerEnabled": false,
-            },
-            "MemoryOversubscriptionEnabled": true,
-            "RejectJobRegistration": false,
-            "PauseEvalBroker": false,
-            "CreateIndex": 1,
-            "ModifyIndex": 1,
-        },
-    });
-    let mut body = body;
-    body["Index"] = json!(cx.snapshot().index.0);
-    body["LastContact"] = json!(0);
-    body["KnownLeader"] = json!(cx.api.replica.leadership().borrow().leader.is_some());
-    body
-}
-
-fn raft_configuration(cx: &Context) -> Value {
-    let leader = cx.api.agent.leader();
-    let servers: Vec<Value> = cx
-        .api
-        .agent
-        .members()
-        .iter()
-        .map(|m| {
-            let address = format!("{}:{}", m.address, m.port);
-            json!({
-                "ID": m.name, "Node": m.name, "Address": address, "Leader": leader.as_deref() == Some(address.as_str()),
-                "Voter": true, "RaftProtocol": "3",
-            })
-        })
-        .collect();
-    json!({ "Servers": servers, "Index": cx.snapshot().index.0 })
-}
-
 /// Only `default` exists.
 pub fn namespaces(cx: &Context, head: &str, rest: &str) -> Result<Reply, Error> {
-    let default = json!({
-        "Name": "default", "Description": "Default shared namespace", "Meta": null, "Capabilities": null,
-        "NodePoolConfiguration": null, "Quota": "", "Hash": "", "CreateIndex": 1, "ModifyIndex": 1,
-    });
+    let default = agent::namespace("default", "Default shared namespace");
     let changing = || Error::NotBuilt("namespaces other than \"default\"".into());
     match (head, rest, cx.req.verb) {
         ("namespaces", "", Verb::Get) => {

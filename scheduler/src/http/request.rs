@@ -9,7 +9,7 @@ use http::{Method, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use model::{Index, Namespace, Timestamp};
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use super::{Error, wire::time};
 
@@ -56,8 +56,8 @@ impl Request {
         Ok(Self { verb, path: path.to_owned(), query, body, now: now() })
     }
 
-    /// The body as JSON; an empty body is an error.
-    pub fn json(&self) -> Result<Value, Error> {
+    /// The JSON body; an empty one is an error.
+    pub fn body<T: DeserializeOwned>(&self) -> Result<T, Error> {
         if self.body.is_empty() {
             return Err(Error::BadRequest("the request needs a JSON body".into()));
         }
@@ -65,9 +65,9 @@ impl Request {
             .map_err(|e| Error::BadRequest(format!("the request body is not the JSON that is wanted here: {e}")))
     }
 
-    /// The body as JSON, or an empty object where clients may leave it out.
-    pub fn json_or_empty(&self) -> Result<Value, Error> {
-        if self.body.is_empty() { Ok(Value::Object(serde_json::Map::new())) } else { self.json() }
+    /// The JSON body, where clients may leave it out.
+    pub fn body_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Error> {
+        if self.body.is_empty() { Ok(T::default()) } else { self.body() }
     }
 }
 

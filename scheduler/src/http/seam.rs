@@ -14,6 +14,11 @@ pub fn job_from_json(wire: &Value) -> Result<Job, Error> {
     job::from_json(wire).map_err(|e| Error::BadRequest(e.to_string()))
 }
 
+/// Whether a job document says which namespace it belongs to.
+pub fn names_namespace(wire: &Value) -> bool {
+    wire["Namespace"].as_str().is_some_and(|n| !n.is_empty())
+}
+
 /// Read a job file. Parsing is work for the processor alone, so it leaves the threads that answer requests.
 pub async fn parse(source: String, variables: String) -> Result<Job, Error> {
     let mut options = ParseOptions { strict: false, ..ParseOptions::default() };

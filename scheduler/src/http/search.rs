@@ -3,9 +3,15 @@
 use std::collections::BTreeMap;
 
 use model::State;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Error, read::Context, reply::Reply, request::Namespaces, request::Verb};
+use super::{
+    Error,
+    read::Context,
+    reply::Reply,
+    request::{Namespaces, Verb},
+    wire::{body, search},
+};
 
 /// Matches per context; more are only announced.
 const MATCHES_MAX: usize = 20;
@@ -19,9 +25,8 @@ const EMPTY: [&str; 8] =
 
 pub fn route(cx: &Context, rest: &str) -> Result<Reply, Error> {
     cx.only(Verb::Put)?;
-    let body = cx.req.json()?;
-    let text = |key: &str| body[key].as_str().unwrap_or("").to_owned();
-    let context = text("Context");
+    let body: body::Search = cx.req.body()?;
+    let context = body.context.unwrap_or_default();
     let known = CONTEXTS.iter().chain(&EMPTY).chain(&["", "all", "volumes", "groups", "services", "tasks", "images"]);
     if !known.clone().any(|c| *c == context) {
         return Err(Error::BadRequest(format!("context must be one of {CONTEXTS:?} or \"all\"; got {context:?}")));
@@ -30,11 +35,11 @@ pub fn route(cx: &Context, rest: &str) -> Result<Reply, Error> {
     let state = cx.snapshot();
     match rest {
         "" => {
-            let prefix = bounded(text("Prefix"))?;
+            let prefix = bounded(body.prefix.unwrap_or_default())?;
             Ok(cx.read_now(by_prefix(&state, &spaces, &prefix, &context)))
         }
         "fuzzy" => {
-            let text = bounded(text("Text"))?;
+            let text = bounded(body.text.unwrap_or_default())?;
             if text.chars().count() < FUZZY_LENGTH_MIN {
                 return Err(Error::BadRequest(format!(
                     "fuzzy search query must be at least {FUZZY_LENGTH_MIN} characters, got {}",
@@ -70,7 +75,7 @@ impl Found {
     }
 
     fn body(self) -> Value {
-        json!({ "Matches": self.matches, "Truncations": self.truncated })
+        search::found(&self.matches, &self.truncated)
     }
 }
 
@@ -107,7 +112,7 @@ fn fuzzy(s: &State, spaces: &Namespaces, text: &str, context: &str) -> Value {
     let all = context.is_empty() || context == "all";
     let has = |name: &str| name.to_lowercase().contains(text);
     let mut found = Found::default();
-    let row = |name: &str, scope: Vec<String>| json!({ "ID": name, "Scope": scope });
+    let row = search::row;
     let jobs = || s.jobs.values().filter(|j| spaces.has(&j.namespace));
     if all || context == "jobs" {
         let named = jobs().filter(|j| has(&j.name));

@@ -6,7 +6,7 @@ use model::{
     Alloc, AllocId, Index, JobKey, Namespace, ServiceName, State, Topic,
     catalog::{Instance, Source},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     read::{Context, Key, Listing},
     reply::Reply,
     request::{Verb, decode},
-    wire::service::registration,
+    wire::service::{registration, stub},
 };
 
 /// The allocation behind an instance, if it has one.
@@ -41,10 +41,7 @@ pub async fn list(cx: &Context) -> Result<Reply, Error> {
                     tags.extend(instance.tags.iter().map(|t| &**t));
                 }
             }
-            let rows = found.into_iter().map(|(namespace, services)| {
-                let services = services.into_iter().map(|(n, tags)| json!({ "ServiceName": n.as_str(), "Tags": tags }));
-                json!({ "Namespace": namespace.as_str(), "Services": services.collect::<Vec<_>>() })
-            });
+            let rows = found.iter().map(|(namespace, services)| stub(namespace, services));
             Ok(Value::Array(rows.collect()).into())
         },
     )

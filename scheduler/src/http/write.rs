@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use model::{Applied, Command, Eval, EvalId, Index, Job, JobKey, Trigger};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Error, read::Context, reply::Reply};
+use super::{Error, read::Context, reply::Reply, wire::answer};
 
 /// Without a quorum a proposal may never come back.
 const PROPOSE_MAX: Duration = Duration::from_secs(30);
@@ -56,10 +56,5 @@ impl Context {
 /// A write's answer: `fields` and the query meta that Go's structs embed.
 #[must_use]
 pub fn written(index: Index, fields: Value) -> Reply {
-    let mut body = fields;
-    body["Index"] = json!(index.0);
-    body["LastContact"] = json!(0);
-    body["KnownLeader"] = json!(false);
-    body["NextToken"] = json!("");
-    Reply::written(index, body)
+    Reply::written(index, answer::with_meta(index, fields))
 }

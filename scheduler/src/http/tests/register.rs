@@ -121,7 +121,7 @@ async fn what_cannot_be_run_is_refused_and_changes_nothing() {
         (with("Region", json!("mars")), 500, "No path to region"),
         (with("TaskGroups", json!("x")), 400, "TaskGroups"),
         (json!({ "Job": minimal("a"), "EvalPriority": 101 }), 400, "between 1 and 100"),
-        (json!({ "Job": minimal("a"), "PreserveCounts": "yes" }), 400, "PreserveCounts must be true or false"),
+        (json!({ "Job": minimal("a"), "PreserveCounts": "yes" }), 400, "expected a boolean"),
     ] {
         let got = rig.put("/v1/jobs", body).await;
         assert_eq!(got.status.as_u16(), status, "{}", got.text);

@@ -2,7 +2,8 @@
 
 use model::{
     Alloc, Job,
-    alloc::{RescheduleEvent, TaskEvent, TaskState},
+    alloc::{CheckState, RescheduleEvent, TaskEvent, TaskState},
+    check::Verdict,
     job::Group,
     resource::PortMapping,
 };
@@ -187,6 +188,42 @@ fn task_event(e: &TaskEvent) -> Value {
         "TaskSignalReason": text("task_signal_reason"),
         "TaskSignal": text("task_signal"),
         "GenericSource": "",
+    })
+}
+
+/// One check of an allocation, with what was last seen of it.
+pub struct CheckRow<'a> {
+    pub id: &'a str,
+    pub name: &'a str,
+    pub alloc: &'a str,
+    /// Its verdict does not count for deployments.
+    pub readiness: bool,
+    pub service: &'a str,
+    pub task: &'a str,
+    pub kind: &'a str,
+    pub seen: Option<&'a CheckState>,
+}
+
+/// A row of `allocation/:id/checks`.
+#[must_use]
+pub fn check(row: &CheckRow<'_>) -> Value {
+    let status = match row.seen.map(|s| s.verdict) {
+        None => "pending",
+        Some(Verdict::Critical) => "failure",
+        Some(Verdict::Passing | Verdict::Warning) => "success",
+    };
+    json!({
+        "ID": row.id,
+        "Check": row.name,
+        "Group": row.alloc,
+        "Mode": if row.readiness { "readiness" } else { "healthiness" },
+        "Output": row.seen.map_or("", |s| s.output.as_str()),
+        "Service": row.service,
+        "Task": row.task,
+        "Type": row.kind,
+        "Status": status,
+        "StatusCode": 0,
+        "Timestamp": row.seen.map_or(0, |s| s.at.0 / 1_000_000_000),
     })
 }
 

@@ -47,6 +47,19 @@ pub fn full(e: &Eval) -> Value {
     })
 }
 
+/// An evaluation with those it is linked to.
+#[must_use]
+pub fn with_related(e: &Eval, related: Option<Value>) -> Value {
+    let mut body = full(e);
+    body["RelatedEvals"] = related.unwrap_or(Value::Null);
+    body
+}
+
+#[must_use]
+pub fn count(n: usize) -> Value {
+    json!({ "Count": n })
+}
+
 /// A related evaluation, as `evaluation/:id?related=true` lists it.
 #[must_use]
 pub fn related(e: &Eval) -> Value {

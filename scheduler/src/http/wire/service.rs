@@ -1,7 +1,17 @@
 //! Native service registrations in Nomad's JSON: the catalog's instances that come from allocations.
 
-use model::{Alloc, State, catalog::Instance};
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Alloc, Namespace, ServiceName, State, catalog::Instance};
 use serde_json::{Value, json};
+
+/// The services of one namespace with all their tags.
+#[must_use]
+pub fn stub(namespace: &Namespace, services: &BTreeMap<&ServiceName, BTreeSet<&str>>) -> Value {
+    let rows: Vec<Value> =
+        services.iter().map(|(name, tags)| json!({ "ServiceName": name.as_str(), "Tags": tags })).collect();
+    json!({ "Namespace": namespace.as_str(), "Services": rows })
+}
 
 /// One instance of an allocation's service.
 #[must_use]

@@ -129,6 +129,27 @@ pub fn scale(state: &State, job: &Job) -> Value {
     })
 }
 
+/// `GET …/versions`.
+#[must_use]
+pub fn versions(versions: Vec<Value>, diffs: Value) -> Value {
+    json!({ "Versions": versions, "Diffs": diffs })
+}
+
+/// `GET …/submission`: the text a version was submitted as.
+#[must_use]
+pub fn submission(job: &Job, source: &str) -> Value {
+    json!({
+        "Source": source,
+        "Format": if source.trim_start().starts_with('{') { "json" } else { "hcl2" },
+        "VariableFlags": null,
+        "Variables": "",
+        "Namespace": job.namespace.as_str(),
+        "JobID": job.id.as_str(),
+        "Version": job.version,
+        "JobModifyIndex": job.job_modify_index.0,
+    })
+}
+
 /// One row of `jobs/statuses`.
 #[must_use]
 pub fn status(state: &State, job: &Job) -> Value {
