@@ -156,6 +156,8 @@ struct Open {
 async fn carry(start: Start) -> std::io::Result<()> {
     let Start { lane, config, listener, table, counters, mut ready, published, stop } = start;
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    // Its own, because every wake of a connection looks at it, and cores must not meet at one lock.
+    let stop = stop.child_token();
     let pool = Pool::new(
         config.upstream_idle_timeout,
         config.upstream_idle_max,

@@ -300,6 +300,11 @@ async fn send(
     let limit = core.config.response_timeout;
     match upload.in_time(limit, upstream.sender.try_send_request(request)).await {
         Ok(Ok(response)) => {
+            if !headers::clear_length(response.version(), response.headers()) {
+                in_flight.failed();
+                let text = format!("service {service} sent an answer without one clear length");
+                return Err(Attempt::Over(Refusal::new(StatusCode::BAD_GATEWAY, text)));
+            }
             in_flight.target().clear();
             in_flight.answered(started.elapsed(), response.status().is_server_error());
             Ok(Sent { response, upstream, in_flight })

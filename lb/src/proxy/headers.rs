@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue, Version,
     header::{self, CONNECTION, FORWARDED, HOST, TE, UPGRADE},
 };
 
@@ -154,6 +154,22 @@ pub fn strip_twins(headers: &mut HeaderMap) {
         for name in names {
             headers.remove(name);
         }
+    }
+}
+
+/// Whether an instance's answer has one clear length; otherwise a client could read another than we did.
+#[must_use]
+pub fn clear_length(version: Version, headers: &HeaderMap) -> bool {
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => lengths <= 1,
+        (Some(coding), None) => {
+            lengths == 0
+                && version == Version::HTTP_11
+                && coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
+        }
+        (Some(_), Some(_)) => false,
     }
 }
 

@@ -140,6 +140,11 @@ async fn a_hostile_instance_harms_only_its_own_answer() {
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
         "not HTTP at all\r\n\r\n",
@@ -195,6 +200,6 @@ async fn slow_heads_are_given_up_before_idle_connections() {
         }
     };
     let (slow, idle) = tokio::join!(waits("GET / HT"), waits(""));
-    assert!(slow >= Duration::from_millis(200) && slow < Duration::from_millis(1200), "{slow:?}");
+    assert!(slow >= Duration::from_millis(200) && slow < idle, "{slow:?}, {idle:?}");
     assert!(idle >= Duration::from_millis(1400), "{idle:?}");
 }

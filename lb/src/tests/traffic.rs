@@ -163,22 +163,28 @@ async fn connections_are_reused_and_bodies_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn shutdown_lets_requests_end_and_tells_health_checks() {
-    let config = Config { shutdown_grace: Duration::from_millis(300), ..config() };
-    let (rig, a) = (Rig::with(config).await, Server::new("a").await);
+async fn shutdown_lets_requests_end() {
+    let (rig, a) = (Rig::new().await, Server::new("a").await);
     rig.apply(passing("web", "a", a.addr, &["urlprefix-/"]));
     rig.routed(1).await;
     let addr = rig.addr();
-    let slow = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(250)).await;
-        exchange(addr, "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").await
-    });
+    let slow = tokio::spawn(async move { exchange(addr, "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").await });
+    super::eventually(|| a.hits() == 1).await;
     rig.cancel.cancel();
-    assert_eq!(rig.admin("/health").await.status, 503);
-    assert_eq!(rig.get("h", "/").await.status, 200);
     assert_eq!(slow.await.expect("ends").status, 200);
     super::eventually(|| rig.handle.ended.is_finished()).await;
     assert!(TcpStream::connect(addr).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grace_period_tells_health_checks_first() {
+    let config = Config { shutdown_grace: Duration::from_secs(60), ..config() };
+    let (rig, a) = (Rig::with(config).await, Server::new("a").await);
+    rig.apply(passing("web", "a", a.addr, &["urlprefix-/"]));
+    rig.routed(1).await;
+    rig.cancel.cancel();
+    assert_eq!(rig.admin("/health").await.status, 503);
+    assert_eq!(rig.get("h", "/").await.status, 200);
 }
 
 /// The limit is for the instance: a slow upload does not use it up.
