@@ -11,6 +11,10 @@ use model::{
     id::Index,
 };
 
+mod allocation;
+
+pub use allocation::running_alloc;
+
 #[derive(Default)]
 pub struct Fixture {
     pub state: State,
@@ -37,6 +41,12 @@ pub fn instance(node: &str, id: &str, service: &str, address: &str, port: u16) -
         create_index: Index(0),
         modify_index: Index(0),
     })
+}
+
+impl From<Draft> for Instance {
+    fn from(draft: Draft) -> Self {
+        draft.0
+    }
 }
 
 impl Draft {

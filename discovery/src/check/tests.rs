@@ -1,3 +1,5 @@
+//! Probes against real sockets, the loop, and the thresholds.
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,

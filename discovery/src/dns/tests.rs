@@ -1,3 +1,5 @@
+//! Answers as `dig` would show them, packets that are no queries, and one port for UDP and TCP.
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use hickory_proto::{

@@ -1,3 +1,5 @@
+//! Registrations: what they change, what they touch, and who may remove them.
+
 use std::collections::BTreeMap;
 
 use crate::{

@@ -1,3 +1,5 @@
+//! Guarded writes, locks, sessions, and indexes of prefixes.
+
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
