@@ -123,8 +123,9 @@ fn fit(mut reply: Message, mut found: Answer, limit: usize) -> Option<Vec<u8>> {
 
     reply.answers = answers;
     reply.additionals.clone_from(&additionals);
-    if fits(&reply) {
-        return encode(&reply);
+    let whole = encode(&reply)?;
+    if whole.len() <= limit {
+        return Some(whole);
     }
     reply.additionals.clear();
     if fits(&reply) {

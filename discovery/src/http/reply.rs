@@ -88,7 +88,9 @@ impl Ctx {
         let known = leads || leadership.borrow().leader.is_some();
         let contact = if leads { 0 } else { replica.last_contact().map_or(0, |d| d.as_millis()) };
         let consistency = match options.consistency {
-            Consistency::Default => "leader",
+            // Every agent answers from its own replica; only the leader's is the leader's.
+            Consistency::Default if leads => "leader",
+            Consistency::Default => "stale",
             Consistency::Stale => "stale",
             Consistency::Consistent => "consistent",
         };

@@ -252,6 +252,7 @@ async fn catalog_registration_round_trip() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines)] // One table, one line per refusal.
 async fn bad_input_is_refused_with_its_reason() {
     let b = Bench::new(catalog());
     let deep = format!("{{\"Node\":{}", "[".repeat(100_000));

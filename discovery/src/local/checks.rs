@@ -22,6 +22,8 @@ use crate::check::{self, NoScripts, Report};
 struct Running {
     owner: Option<InstanceId>,
     definition: CheckDefinition,
+    /// What the probe said last. The catalog must say the same, whoever wrote there in between.
+    last: Option<Report>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -33,7 +35,10 @@ pub(super) async fn run(replica: &dyn Replica, node: &NodeName, cancel: &Cancell
     let mut unsaid: BTreeMap<CheckId, Report> = BTreeMap::new();
     loop {
         let mut woken = replica.waiters().subscribe(&[Topic::CatalogNode(node.clone())]);
-        reconcile(&replica.snapshot(), node, &mut running, &tx, cancel);
+        let contradicted = reconcile(&replica.snapshot(), node, &mut running, &tx, cancel);
+        for report in contradicted {
+            unsaid.entry(report.check.clone()).or_insert(report);
+        }
         unsaid.retain(|id, _| running.contains_key(id));
         for id in unsaid.keys().cloned().collect::<Vec<_>>() {
             if let (Some(report), Some(check)) = (unsaid.get(&id), running.get(&id))
@@ -48,6 +53,9 @@ pub(super) async fn run(replica: &dyn Replica, node: &NodeName, cancel: &Cancell
             report = rx.recv() => {
                 // Only the newest verdict of a check matters.
                 if let Some(report) = report {
+                    if let Some(check) = running.get_mut(&report.check) {
+                        check.last = Some(report.clone());
+                    }
                     unsaid.insert(report.check.clone(), report);
                 }
             }
@@ -79,26 +87,30 @@ async fn say(replica: &dyn Replica, node: &NodeName, check: &Running, report: &R
     }
 }
 
+/// Start and stop tasks; returns the reports of those whose verdict in the catalog is another.
 fn reconcile(
     state: &State,
     node: &NodeName,
     running: &mut HashMap<CheckId, Running>,
     out: &mpsc::Sender<Report>,
     cancel: &CancellationToken,
-) {
+) -> Vec<Report> {
+    let mut contradicted = Vec::new();
     let wanted = wanted(state, node);
     running.retain(|id, r| {
         wanted.get(id).is_some_and(|(owner, definition, _)| *owner == r.owner && *definition == r.definition)
     });
     for (id, (owner, definition, verdict)) in wanted {
-        if running.contains_key(&id) {
+        if let Some(known) = running.get(&id) {
+            contradicted.extend(known.last.clone().filter(|last| last.verdict != verdict));
             continue;
         }
         let scripts = Arc::new(NoScripts("script checks are not enabled for services registered by API".into()));
         let task = check::run(id.clone(), definition.clone(), verdict, scripts, out.clone(), cancel.child_token());
         let task = AbortOnDropHandle::new(tokio::spawn(task));
-        running.insert(id, Running { owner, definition, _task: task });
+        running.insert(id, Running { owner, definition, last: None, _task: task });
     }
+    contradicted
 }
 
 type Wanted = BTreeMap<CheckId, (Option<InstanceId>, CheckDefinition, Verdict)>;

@@ -173,6 +173,10 @@ async fn registered_checks_are_run_and_their_verdicts_stored() {
     eventually(&*replica, "announced", |s| s.service("consul").is_some()).await;
     drop(listener);
     eventually(&*replica, "critical", |s| verdict(s) == Some(Verdict::Critical)).await;
+    // What somebody else writes about it does not stay.
+    let claim = with_check(Verdict::Passing, definition(Probe::Tcp, &addr));
+    let claimed = replica.propose(Command::CatalogRegister(Box::new(claim))).await.expect("registers").index;
+    eventually(&*replica, "said again", |s| s.index > claimed && verdict(s) == Some(Verdict::Critical)).await;
     // A definition that changes is followed.
     let ttl = definition(Probe::Ttl { ttl: Duration::from_millis(100) }, "");
     let again = with_check(Verdict::Passing, ttl);
