@@ -192,12 +192,13 @@ async fn versions(cx: &Context, key: &JobKey) -> Result<Reply, Error> {
             }
             let versions: Vec<Value> = history.iter().map(|j| seam::job_to_json(j)).collect();
             let changes = match (diffs, against) {
-                (false, _) => Value::Null,
-                (true, None) => history.windows(2).map(|pair| seam::diff(Some(&pair[1]), &pair[0])).collect(),
+                (false, _) => None,
+                (true, None) => Some(history.windows(2).map(|pair| seam::diff(Some(&pair[1]), &pair[0])).collect()),
                 (true, Some(version)) => {
                     let base = history.iter().find(|j| j.version == version);
                     let base = base.ok_or_else(|| Error::NotFound(format!("version {version} not found")))?;
-                    history.iter().filter(|j| j.version != version).map(|j| seam::diff(Some(base), j)).collect()
+                    let others = history.iter().filter(|j| j.version != version);
+                    Some(others.map(|j| seam::diff(Some(base), j)).collect())
                 }
             };
             Ok(summary::versions(versions, changes).into())

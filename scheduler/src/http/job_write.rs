@@ -8,7 +8,7 @@ use super::{
     read::Context,
     reply::Reply,
     seam,
-    wire::{answer, body},
+    wire::{self, answer, body},
     write::written,
 };
 
@@ -75,7 +75,6 @@ pub fn job_in(cx: &Context, wire: Option<&Value>, named: Option<&JobKey>) -> Res
 
 /// Everything that is checked before a job may change the state; gives the warnings.
 fn checked(state: &State, job: &Job) -> Result<Vec<String>, Error> {
-    let warnings = seam::validate(job).map_err(|errors| Error::Refused(answer::error_list(&errors)))?;
     if job.namespace != Namespace::default() {
         return Err(Error::Refused(format!(
             "job {:?} is in nonexistent namespace {:?}; Trine has the namespace \"default\" only",
@@ -84,11 +83,14 @@ fn checked(state: &State, job: &Job) -> Result<Vec<String>, Error> {
         )));
     }
     if job.periodic.is_some() {
-        return Err(Error::NotBuilt("running periodic jobs".into()));
+        return Err(Error::NotBuilt("starting periodic jobs (run the job from a timer instead)".into()));
     }
     if job.parameterized.is_some() {
-        return Err(Error::NotBuilt("dispatching parameterized jobs".into()));
+        return Err(Error::NotBuilt(
+            "dispatching parameterized jobs (register one job per set of inputs instead)".into(),
+        ));
     }
+    let warnings = seam::validate(job).map_err(|errors| Error::Refused(answer::error_list(&errors)))?;
     if let Some(old) = state.job(&job.key())
         && old.kind != job.kind
         && !old.stop
@@ -140,8 +142,6 @@ pub fn plan(cx: &Context, key: &JobKey) -> Result<Reply, Error> {
     seam::admit(&state, &job)?;
     let old = state.job(&job.key());
     let diff = body.diff.unwrap_or(false).then(|| seam::diff(old.map(|j| &**j), &job));
-    let planned = seam::dry_run(&state, job, cx.req.now)?;
-    let modify_index = old.map_or(0, |j| j.job_modify_index.0);
-    let fields = answer::planned(planned, diff, modify_index, &answer::warning_list(&warnings));
-    Ok(written(state.index, fields))
+    let dry = seam::dry_run(&state, job, cx.req.now)?;
+    Ok(written(state.index, wire::plan::planned(&dry, diff, &answer::warning_list(&warnings))))
 }

@@ -4,7 +4,13 @@ use model::{Job, State, Timestamp};
 use serde_json::Value;
 
 use super::{Error, wire::job};
-use crate::jobspec::{self, ParseOptions};
+use crate::{
+    admission,
+    diff::{self, JobDiff},
+    dry_run::{self, DryRun},
+    jobspec::{self, ParseOptions},
+    validate,
+};
 
 pub fn job_to_json(job: &Job) -> Value {
     job::to_json(job)
@@ -34,18 +40,20 @@ pub async fn parse(source: String, variables: String) -> Result<Job, Error> {
 }
 
 /// Warnings, or errors.
-pub fn validate(_job: &Job) -> Result<Vec<String>, Vec<String>> {
-    Ok(Vec::new())
+pub fn validate(job: &Job) -> Result<Vec<String>, Vec<String>> {
+    validate::validate(job)
 }
 
-pub fn admit(_state: &State, _job: &Job) -> Result<(), Error> {
-    Ok(())
+/// Whether the cluster as it is can ever run the job.
+pub fn admit(state: &State, job: &Job) -> Result<(), Error> {
+    admission::check(state, job).map_err(Error::Refused)
 }
 
-pub fn diff(_old: Option<&Job>, _new: &Job) -> Value {
-    Value::Null
+pub fn diff(old: Option<&Job>, new: &Job) -> JobDiff {
+    diff::job_diff(old, new)
 }
 
-pub fn dry_run(_state: &State, _job: Job, _now: Timestamp) -> Result<Value, Error> {
-    Err(Error::NotBuilt("planning".into()))
+/// What registering the job would do.
+pub fn dry_run(state: &State, job: Job, now: Timestamp) -> Result<DryRun, Error> {
+    dry_run::plan(state, job, now).map_err(|e| Error::Propose(e.into()))
 }

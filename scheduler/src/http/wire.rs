@@ -9,6 +9,7 @@ pub mod eval;
 pub mod event;
 pub mod job;
 pub mod node;
+pub mod plan;
 pub mod search;
 pub mod service;
 pub mod summary;

@@ -152,3 +152,57 @@ async fn validation_answers_with_its_verdict() {
     let good = rig.put("/v1/validate/job", json!({ "Job": minimal("a") })).await;
     assert_eq!((good.status.as_u16(), &good.json()["Error"]), (200, &json!("")), "{}", good.text);
 }
+
+#[tokio::test]
+async fn a_plan_shows_the_difference_and_changes_nothing() {
+    let rig = rig();
+    rig.put("/v1/jobs", json!({ "Job": minimal("a") })).await;
+    let before = rig.replica.snapshot();
+    let mut job = minimal("a");
+    job["TaskGroups"][0]["Count"] = json!(3);
+    let got = rig.put("/v1/job/a/plan", json!({ "Job": job, "Diff": true })).await;
+    assert_eq!(got.status, 200, "{}", got.text);
+    let plan = got.json();
+    assert_eq!(plan["JobModifyIndex"], before.jobs.values().next().expect("the job").job_modify_index.0);
+    assert_eq!((&plan["Diff"]["Type"], &plan["Diff"]["ID"]), (&json!("Edited"), &json!("a")));
+    let group = &plan["Diff"]["TaskGroups"][0];
+    assert_eq!((&group["Fields"][0]["Old"], &group["Fields"][0]["New"]), (&json!("1"), &json!("3")));
+    // The node of this test has no driver and no room: the plan says why nothing fits.
+    assert_eq!(plan["Annotations"]["DesiredTGUpdates"]["g"]["Place"], 3);
+    assert!(plan["FailedTGAllocs"]["g"]["NodesEvaluated"].is_u64(), "{plan}");
+    assert_eq!(rig.put("/v1/job/a/plan", json!({ "Job": job })).await.json()["Diff"], Value::Null);
+    assert_eq!(*rig.replica.snapshot(), *before);
+    let mismatch = rig.put("/v1/job/b/plan", json!({ "Job": job })).await;
+    assert_eq!((mismatch.status.as_u16(), mismatch.text.as_str()), (400, "Job ID does not match"));
+}
+
+#[tokio::test]
+async fn invalid_jobs_are_told_every_reason() {
+    let rig = rig();
+    let mut job = minimal("a");
+    job["Datacenters"] = json!([""]);
+    job["TaskGroups"][0]["Tasks"] = json!([]);
+    let got = rig.put("/v1/jobs", json!({ "Job": job })).await;
+    assert_eq!(got.status, 500, "{}", got.text);
+    assert!(got.text.starts_with("2 errors occurred:\n\t* "), "{}", got.text);
+    let verdict = rig.put("/v1/validate/job", json!({ "Job": job })).await;
+    assert_eq!(verdict.status, 200);
+    assert_eq!(verdict.json()["ValidationErrors"].as_array().map(Vec::len), Some(2));
+    assert_eq!(verdict.json()["Error"], got.text);
+    assert!(rig.replica.snapshot().jobs.is_empty());
+}
+
+#[tokio::test]
+async fn a_port_of_the_agents_own_role_is_refused() {
+    let mut node = node();
+    node.attributes.insert("unique.trine.port.9999".into(), "lb".into());
+    node.attributes.insert("driver.raw_exec".into(), "1".into());
+    let healthy = model::node::DriverInfo { detected: true, healthy: true, ..Default::default() };
+    node.drivers.insert("raw_exec".into(), healthy);
+    let rig = Rig::new(vec![Command::NodeRegister { node: Box::new(node), at: Timestamp(1) }]);
+    let (_, fabio) = FILES[3];
+    let job = rig.put("/v1/jobs/parse", json!({ "JobHCL": fabio })).await.json();
+    let got = rig.put("/v1/jobs", json!({ "Job": job })).await;
+    assert_eq!(got.status, 500, "{}", got.text);
+    assert!(got.text.contains("port 9999") && got.text.contains("lb { enabled = false }"), "{}", got.text);
+}

@@ -44,16 +44,6 @@ pub fn validated(errors: &[String], warnings: &[String]) -> Value {
     })
 }
 
-/// A dry run's answer, completed.
-#[must_use]
-pub fn planned(mut fields: Value, diff: Option<Value>, job_modify_index: u64, warnings: &str) -> Value {
-    fields["Diff"] = diff.unwrap_or(Value::Null);
-    fields["JobModifyIndex"] = json!(job_modify_index);
-    fields["NextPeriodicLaunch"] = json!(super::time::ZERO);
-    fields["Warnings"] = json!(warnings);
-    fields
-}
-
 /// A node changed; `evals` are those it caused.
 #[must_use]
 pub fn node_changed(evals: &[String], at: Index, modify_index: Index) -> Value {

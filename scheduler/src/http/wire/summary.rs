@@ -6,6 +6,7 @@ use model::{Alloc, ClientStatus, Deployment, Desired, GroupName, Job, JobKey, St
 use serde_json::{Map, Value, json};
 
 use super::{alloc::deployment_status, eval::id_or_empty, time::rfc3339};
+use crate::diff::JobDiff;
 
 #[derive(Default)]
 struct Counts {
@@ -131,7 +132,7 @@ pub fn scale(state: &State, job: &Job) -> Value {
 
 /// `GET …/versions`.
 #[must_use]
-pub fn versions(versions: Vec<Value>, diffs: Value) -> Value {
+pub fn versions(versions: Vec<Value>, diffs: Option<Vec<JobDiff>>) -> Value {
     json!({ "Versions": versions, "Diffs": diffs })
 }
 
