@@ -1,10 +1,10 @@
-//! What the load balancer knows between two tables: every claim, every target, every position of round robin.
+//! What the load balancer knows between two tables: every claim, and every target.
 //!
-//! Follows the catalog by difference: only services that changed are read again. Pure apart from the flags of targets,
+//! Follows the catalog by difference: only services that changed are read again, and only their routes made again. Pure apart from the flags of targets,
 //! which it lowers after the new table is published.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
 };
 
@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use imbl::{OrdMap, ordmap::DiffItem};
 use model::{
-    AllocId, Index, ServiceName, State,
+    AllocId, ServiceName, State,
     catalog::{Instance, ServiceEntry, Source},
     check::Verdict,
 };
@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use crate::{
     config::Config,
     pick::{Cursor, Strategy},
-    table::{Choice, Claim, Problem, Table},
+    table::{self, Choice, Claim, Place, Problem, Route, Table},
     tag,
     target::{Endpoint, Key, Target},
 };
@@ -37,10 +37,14 @@ pub struct Book {
     strategy: Strategy,
     lanes: usize,
     seen: OrdMap<ServiceName, ServiceEntry>,
-    services: BTreeMap<ServiceName, Pages>,
+    services: HashMap<ServiceName, Pages>,
+    /// Which services claim a place.
+    claimants: HashMap<Place, BTreeSet<ServiceName>>,
     targets: HashMap<Key, Arc<Target>>,
-    cursors: HashMap<(String, String), Arc<Cursor>>,
-    page: Option<Bytes>,
+    /// Targets that left the catalog with requests in flight.
+    lingering: Vec<Arc<Target>>,
+    /// The next table to publish.
+    table: Table,
     /// Rung when a target that may be picked no more has a request less.
     idle: Arc<Notify>,
 }
@@ -52,6 +56,33 @@ struct Pages {
     problems: Vec<Problem>,
 }
 
+impl Pages {
+    fn places(&self) -> impl Iterator<Item = Place> {
+        self.claims.iter().map(|c| {
+            let spec = &c.choice.spec;
+            (Arc::from(spec.host.as_str()), Arc::from(spec.path.as_str()))
+        })
+    }
+
+    fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.claims.iter().map(|c| &c.choice.target)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.claims.is_empty() && self.problems.is_empty()
+    }
+}
+
+/// What a change of the catalog moved.
+#[derive(Default)]
+struct Moved {
+    any: bool,
+    places: HashSet<Place>,
+    targets: HashMap<u64, Arc<Target>>,
+    /// Targets of the changed services that are routed now.
+    routed: HashSet<u64>,
+}
+
 impl Book {
     #[must_use]
     pub fn new(config: &Config, idle: Arc<Notify>) -> Self {
@@ -61,35 +92,40 @@ impl Book {
             strategy: config.strategy,
             lanes: config.lanes(),
             seen: OrdMap::new(),
-            services: BTreeMap::new(),
+            services: HashMap::new(),
+            claimants: HashMap::new(),
             targets: HashMap::new(),
-            cursors: HashMap::new(),
-            page: None,
+            lingering: Vec::new(),
+            table: Table::default(),
             idle,
         }
     }
 
-    /// Take in a state: publish a new table if one is due. True when it was.
+    /// Take in a state: publish a new table if one is due. True when it was. Costs what changed, not what there is.
     ///
     /// In this order: targets that become pickable are so before the table names them; targets that left are refused
     /// after no new request can find them, so that every request that fails on one finds another.
     pub fn follow(&mut self, state: &State, table: &ArcSwap<Table>) -> bool {
         let page = no_route_page(state);
-        let services_moved = self.read_changes(state);
-        if !services_moved && page == self.page {
+        let moved = self.read_changes(state);
+        if !moved.any && page == self.table.no_route_page {
             return false;
         }
-        self.page = page;
-        let next = self.build(state.index);
-        let routed: HashSet<u64> = next.routes.iter().flat_map(|r| &r.choices).map(|c| c.target.id).collect();
-        for target in self.targets.values().filter(|t| routed.contains(&t.id)) {
+        for place in &moved.places {
+            let route = self.route(place);
+            self.table.set(place, route);
+        }
+        self.table.no_route_page = page;
+        self.table.index = state.index;
+        let (routed, gone): (Vec<_>, Vec<_>) = moved.targets.into_values().partition(|t| moved.routed.contains(&t.id));
+        for target in &routed {
             target.set_pickable(true);
         }
-        table.store(Arc::new(next));
-        for target in self.targets.values().filter(|t| !routed.contains(&t.id)) {
+        table.store(Arc::new(self.table.clone()));
+        for target in &gone {
             target.set_pickable(false);
         }
-        self.forget();
+        self.forget(gone);
         true
     }
 
@@ -99,7 +135,7 @@ impl Book {
         self.targets.values().filter(|t| t.pickable() || t.in_flight() > 0).filter_map(|t| t.alloc).collect()
     }
 
-    fn read_changes(&mut self, state: &State) -> bool {
+    fn read_changes(&mut self, state: &State) -> Moved {
         let mut changed = Vec::new();
         for item in self.seen.diff(&state.services) {
             match item {
@@ -108,14 +144,55 @@ impl Book {
             }
         }
         self.seen = state.services.clone();
-        let mut moved = false;
+        let mut moved = Moved::default();
         for name in changed {
             let pages = state.services.get(&name).map(|entry| self.read_service(state, entry)).unwrap_or_default();
-            let empty = pages.claims.is_empty() && pages.problems.is_empty();
-            let before = if empty { self.services.remove(&name) } else { self.services.insert(name, pages) };
-            moved |= !empty || before.is_some();
+            let before = self.services.remove(&name).unwrap_or_default();
+            if before.is_empty() && pages.is_empty() {
+                continue;
+            }
+            moved.any = true;
+            self.turn(&name, &before, &pages, &mut moved);
+            if !pages.is_empty() {
+                self.services.insert(name, pages);
+            }
         }
         moved
+    }
+
+    /// Note what differs between two readings of a service.
+    fn turn(&mut self, name: &ServiceName, before: &Pages, after: &Pages, moved: &mut Moved) {
+        for place in before.places() {
+            if let Entry::Occupied(mut services) = self.claimants.entry(place.clone()) {
+                services.get_mut().remove(name);
+                if services.get().is_empty() {
+                    services.remove();
+                }
+            }
+            moved.places.insert(place);
+        }
+        for place in after.places() {
+            self.claimants.entry(place.clone()).or_default().insert(name.clone());
+            moved.places.insert(place);
+        }
+        moved.targets.extend(before.targets().chain(after.targets()).map(|t| (t.id, Arc::clone(t))));
+        moved.routed.extend(after.claims.iter().filter(|c| c.passing).map(|c| c.choice.target.id));
+        if after.problems.is_empty() {
+            self.table.problems.remove(name);
+        } else {
+            self.table.problems.insert(name.clone(), after.problems.clone().into());
+        }
+    }
+
+    /// The route of a place, from all who claim it.
+    fn route(&self, place: &Place) -> Option<Arc<Route>> {
+        let here = |c: &&Claim| *c.choice.spec.host == *place.0 && *c.choice.spec.path == *place.1;
+        let services = self.claimants.get(place)?;
+        let pages = services.iter().filter_map(|s| self.services.get(s));
+        let claims: Vec<&Claim> = pages.flat_map(|p| p.claims.iter().filter(here)).collect();
+        let known = self.table.routes.get(place).map(|r| Arc::clone(&r.cursor));
+        let cursor = known.unwrap_or_else(|| Arc::new(Cursor::new(self.lanes)));
+        table::route(place, &claims, self.strategy, cursor).map(Arc::new)
     }
 
     fn read_service(&mut self, state: &State, entry: &ServiceEntry) -> Pages {
@@ -194,30 +271,21 @@ impl Book {
         Arc::clone(made)
     }
 
-    fn build(&mut self, index: Index) -> Table {
-        let problems = self.services.values().flat_map(|p| &p.problems).cloned().collect();
-        let (cursors, lanes) = (&mut self.cursors, self.lanes);
-        let claims = self.services.values().flat_map(|p| &p.claims);
-        let mut table = Table::build(index, claims, problems, self.strategy, |host, path| {
-            let key = (host.to_owned(), path.to_owned());
-            Arc::clone(cursors.entry(key).or_insert_with(|| Arc::new(Cursor::new(lanes))))
-        });
-        table.no_route_page.clone_from(&self.page);
-        table
-    }
-
-    /// Forget targets that are out of the catalog and idle, and positions of routes that are gone.
-    fn forget(&mut self) {
-        let claimed: HashSet<u64> =
-            self.services.values().flat_map(|p| &p.claims).map(|c| c.choice.target.id).collect();
-        self.targets.retain(|_, t| claimed.contains(&t.id) || t.in_flight() > 0);
-        let live: HashSet<(&str, &str)> = self
-            .services
-            .values()
-            .flat_map(|p| &p.claims)
-            .map(|c| (c.choice.spec.host.as_str(), c.choice.spec.path.as_str()))
-            .collect();
-        self.cursors.retain(|(host, path), _| live.contains(&(host.as_str(), path.as_str())));
+    /// Forget targets that are out of the catalog once they are idle.
+    fn forget(&mut self, gone: Vec<Arc<Target>>) {
+        // A target that is only unhealthy is still claimed; its counters go on when it comes back.
+        let claimed = |t: &Arc<Target>| {
+            self.services.get(&t.key.service).is_some_and(|p| p.targets().any(|known| known.id == t.id))
+        };
+        let left: Vec<_> = self.lingering.drain(..).chain(gone).collect();
+        let left: Vec<_> = left.into_iter().filter(|t| !claimed(t)).collect();
+        for target in left {
+            if target.in_flight() > 0 {
+                self.lingering.push(target);
+            } else if self.targets.get(&target.key).is_some_and(|known| known.id == target.id) {
+                self.targets.remove(&target.key);
+            }
+        }
     }
 }
 
@@ -225,3 +293,6 @@ fn no_route_page(state: &State) -> Option<Bytes> {
     let entry = state.kv.get(NO_ROUTE_KEY)?;
     (entry.value.len() <= MAX_PAGE && !entry.value.is_empty()).then(|| entry.value.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -170,6 +170,8 @@ struct Running {
 
 impl Running {
     async fn run(self, follower: Follower, admin: impl Future<Output = ()> + Send + 'static) {
+        // Should the runtime go away under us, the cores' threads must not stay.
+        let _stop = self.stop.clone().drop_guard();
         let following = CancellationToken::new();
         let follow = tokio::spawn(follower.run(following.clone()));
         let admin = tokio::spawn(admin);

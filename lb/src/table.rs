@@ -1,18 +1,16 @@
-//! The route table: immutable, built from the catalog, swapped as a whole.
+//! The route table: built from the catalog, published as a whole, changed route by route.
 //!
 //! A request is matched in this order; the first route with an instance takes it:
 //! ```text
 //!  host as sent ─► host without port ─► *.suffix, longest first ─► other patterns ─► routes without a host
 //!     each: the longest path that is a prefix of the request's, then shorter ones
 //! ```
-//! A lookup costs one hash per candidate host and one binary search per path set, however many routes there are.
+//! A lookup costs a hash per candidate host and a search in a tree of paths, whatever the number of routes.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use imbl::{HashMap, OrdMap};
 use model::{Index, InstanceId, NodeName, ServiceName};
 
 use crate::{
@@ -43,7 +41,7 @@ pub struct Choice {
 pub struct Route {
     pub host: String,
     pub path: String,
-    /// Healthy instances, in a stable order. Empty: the service is registered, and down.
+    /// Healthy instances, in a stable order; one may be in it with different options. Empty: the service is registered, and down.
     pub choices: Vec<Choice>,
     /// The fraction of the traffic each choice gets.
     pub shares: Vec<f64>,
@@ -51,7 +49,8 @@ pub struct Route {
     /// Services that asked for this route.
     pub services: Vec<ServiceName>,
     ring: Ring,
-    cursor: Arc<Cursor>,
+    /// Where round robin stands; the next table's route of the same place goes on from it.
+    pub cursor: Arc<Cursor>,
 }
 
 impl Route {
@@ -84,60 +83,74 @@ pub struct Claim {
     pub passing: bool,
 }
 
-/// Everything a request needs to find its way.
-#[derive(Debug, Default)]
+/// A host and a path, as routes are filed.
+pub type Place = (Arc<str>, Arc<str>);
+
+/// Everything a request needs to find its way. Persistent: a copy costs nothing, a change only its own route.
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     /// The applied index this table was made from.
     pub index: Index,
-    /// By host, then path.
-    pub routes: Vec<Arc<Route>>,
-    pub problems: Vec<Problem>,
+    /// All routes, by host, then path.
+    pub routes: OrdMap<Place, Arc<Route>>,
+    pub problems: OrdMap<ServiceName, Arc<[Problem]>>,
     /// The page shown when no route matches, from the key `fabio/noroute.html`.
     pub no_route_page: Option<Bytes>,
-    exact: HashMap<Box<str>, Paths>,
+    exact: HashMap<Arc<str>, Paths>,
     /// `*.rest` by `.rest`.
-    suffixes: HashMap<Box<str>, Paths>,
-    patterns: Vec<(Pattern, Paths)>,
+    suffixes: HashMap<Arc<str>, Paths>,
+    patterns: Arc<Vec<(Pattern, Paths)>>,
     any: Paths,
 }
 
+/// How a host is found.
+enum Filed<'a> {
+    Any,
+    Exact,
+    /// Ends with this, which begins with a dot.
+    Suffix(&'a str),
+    Pattern,
+}
+
+fn filed(host: &str) -> Filed<'_> {
+    let wild = |text: &str| text.contains(['*', '?']);
+    match host.strip_prefix('*') {
+        _ if host.is_empty() => Filed::Any,
+        Some(rest) if rest.starts_with('.') && !wild(rest) => Filed::Suffix(rest),
+        _ if wild(host) => Filed::Pattern,
+        _ => Filed::Exact,
+    }
+}
+
 impl Table {
-    /// Build from every claim. `cursor` gives the position of a route, which outlives the table.
-    pub fn build<'a>(
-        index: Index,
-        claims: impl Iterator<Item = &'a Claim>,
-        problems: Vec<Problem>,
-        strategy: Strategy,
-        mut cursor: impl FnMut(&str, &str) -> Arc<Cursor>,
-    ) -> Self {
-        let mut by_source: BTreeMap<(&str, &str), Vec<&Claim>> = BTreeMap::new();
-        for claim in claims {
-            let spec = &claim.choice.spec;
-            by_source.entry((&spec.host, &spec.path)).or_default().push(claim);
+    /// Put a route in its place, or with `None` take away what is there.
+    pub fn set(&mut self, place: &Place, route: Option<Arc<Route>>) {
+        let (host, path) = place;
+        match &route {
+            Some(route) => self.routes.insert(place.clone(), Arc::clone(route)),
+            None => self.routes.remove(place),
+        };
+        match filed(host) {
+            Filed::Any => self.any.set(path, route),
+            Filed::Exact => set_in(&mut self.exact, Arc::clone(host), path, route),
+            Filed::Suffix(rest) => set_in(&mut self.suffixes, rest.into(), path, route),
+            Filed::Pattern => self.set_pattern(host, path, route),
         }
-        let mut hosts: BTreeMap<&str, Vec<Arc<Route>>> = BTreeMap::new();
-        let mut table = Self { index, problems, ..Self::default() };
-        for ((host, path), claims) in by_source {
-            let route = Arc::new(route(host, path, &claims, strategy, cursor(host, path)));
-            hosts.entry(host).or_default().push(Arc::clone(&route));
-            table.routes.push(route);
-        }
-        for (host, routes) in hosts {
-            let paths = Paths::new(routes);
-            match host.strip_prefix('*') {
-                _ if host.is_empty() => table.any = paths,
-                Some(rest) if rest.starts_with('.') && !rest.contains(['*', '?']) => {
-                    table.suffixes.insert(rest.into(), paths);
-                }
-                _ if host.contains(['*', '?']) => table.patterns.push((Pattern::new(host), paths)),
-                _ => {
-                    table.exact.insert(host.into(), paths);
-                }
+    }
+
+    fn set_pattern(&mut self, host: &str, path: &Arc<str>, route: Option<Arc<Route>>) {
+        let patterns = Arc::make_mut(&mut self.patterns);
+        match patterns.iter_mut().find(|(p, _)| p.text() == host) {
+            Some((_, paths)) => paths.set(path, route),
+            None => {
+                let mut paths = Paths::default();
+                paths.set(path, route);
+                patterns.push((Pattern::new(host), paths));
             }
         }
+        patterns.retain(|(_, paths)| !paths.is_empty());
         // The more specific pattern first: as its text read from the end, in descending order.
-        table.patterns.sort_by(|a, b| b.0.reversed().cmp(a.0.reversed()));
-        table
+        patterns.sort_by(|a, b| b.0.reversed().cmp(a.0.reversed()));
     }
 
     /// The best matching route that `accept` agrees to.
@@ -176,7 +189,7 @@ impl Table {
                 }
             }
         }
-        for (pattern, paths) in &self.patterns {
+        for (pattern, paths) in self.patterns.iter() {
             if (pattern.matches(full) || pattern.matches(bare))
                 && let Some(found) = among(paths)
             {
@@ -195,25 +208,40 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-fn route(host: &str, path: &str, claims: &[&Claim], default: Strategy, cursor: Arc<Cursor>) -> Route {
+fn set_in(hosts: &mut HashMap<Arc<str>, Paths>, key: Arc<str>, path: &Arc<str>, route: Option<Arc<Route>>) {
+    let mut paths = hosts.get(&key).cloned().unwrap_or_default();
+    paths.set(path, route);
+    if paths.is_empty() {
+        hosts.remove(&key);
+    } else {
+        hosts.insert(key, paths);
+    }
+}
+
+/// The route that these claims make; `None` when nobody claims it.
+#[must_use]
+pub fn route(place: &Place, claims: &[&Claim], default: Strategy, cursor: Arc<Cursor>) -> Option<Route> {
+    let mut services: Vec<_> = claims.iter().map(|c| c.choice.target.key.service.clone()).collect();
+    if services.is_empty() {
+        return None;
+    }
+    services.sort();
+    services.dedup();
     let mut choices: Vec<Choice> = claims.iter().filter(|c| c.passing).map(|c| c.choice.clone()).collect();
     // The order is a function of the catalog, so that replicas show the same table.
-    choices.sort_by(|a, b| a.target.key.cmp(&b.target.key));
+    choices.sort_by(|a, b| (&a.target.key, &a.spec.options).cmp(&(&b.target.key, &b.spec.options)));
     // An instance that says the same twice counts once.
     choices.dedup_by(|a, b| a.target.id == b.target.id && a.spec.options == b.spec.options);
     let weights: Vec<_> = choices.iter().map(|c| c.spec.weight).collect();
     let shares = shares(&weights);
-    let mut services: Vec<_> = claims.iter().map(|c| c.choice.target.key.service.clone()).collect();
-    services.sort();
-    services.dedup();
-    Route {
-        host: host.to_owned(),
-        path: path.to_owned(),
+    Some(Route {
+        host: place.0.to_string(),
+        path: place.1.to_string(),
         ring: Ring::new(&shares),
         strategy: choices.iter().find_map(|c| c.spec.strategy).unwrap_or(default),
         choices,
         shares,
         services,
         cursor,
-    }
+    })
 }

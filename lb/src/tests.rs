@@ -1,6 +1,6 @@
 //! The load balancer as a whole: a catalog in memory, small servers as instances, real sockets.
 
-mod catalog;
+pub mod catalog;
 mod instance;
 mod leaving;
 mod routing;

@@ -17,7 +17,12 @@ pub fn render(table: &Table, sums: Sums) -> String {
         ("connections_open", "gauge", "Client connections now.", sums.open),
         ("websockets_open", "gauge", "WebSockets now.", sums.tunnels),
         ("routes", "gauge", "Routes in the table.", table.routes.len() as u64),
-        ("tag_problems", "gauge", "Tags or options of tags without effect.", table.problems.len() as u64),
+        (
+            "tag_problems",
+            "gauge",
+            "Tags or options of tags without effect.",
+            table.problems.values().map(|p| p.len() as u64).sum(),
+        ),
         ("table_index", "gauge", "The log index the route table was made from.", table.index.0),
     ] {
         // Writing to a String cannot fail.
@@ -31,7 +36,7 @@ fn instances(table: &Table, out: &mut String) {
     let mut seen = HashSet::new();
     let targets: Vec<_> = table
         .routes
-        .iter()
+        .values()
         .flat_map(|r| &r.choices)
         .filter(|c| seen.insert(c.target.id))
         .map(|c| (labels(&c.target.key), c.target.totals()))

@@ -38,7 +38,7 @@ pub struct Route {
 #[must_use]
 pub fn routes(table: &Table) -> Vec<Route> {
     let mut all = Vec::new();
-    for route in &table.routes {
+    for route in table.routes.values() {
         for (choice, weight) in route.choices.iter().zip(&route.shares) {
             all.push(Route {
                 service: choice.target.key.service.to_string(),
@@ -105,7 +105,7 @@ pub fn problems(table: &Table) -> Vec<Problem> {
         reason: p.reason.clone(),
         disabled: p.disabled,
     };
-    table.problems.iter().map(of).collect()
+    table.problems.values().flat_map(|p| p.iter()).map(of).collect()
 }
 
 /// What the page shows, all from one table.
@@ -160,7 +160,7 @@ pub fn status(table: &Table, sums: Sums, uptime: Duration) -> Status {
         gateway_errors: sums.gateway_errors,
         connections: sums.open,
         websockets: sums.tunnels,
-        routes: table.routes.iter().map(|r| status_route(r)).collect(),
+        routes: table.routes.values().map(|r| status_route(r)).collect(),
         problems: problems(table),
     }
 }

@@ -1,51 +1,55 @@
 //! The routes of one host, found by the longest path that is a prefix of the request's.
 //!
-//! Sorted by path, each with a link to the longest other path that is its prefix. Every prefix of a text that is in
-//! the set is the text's predecessor or one of the predecessor's links, so one binary search finds them all.
+//! An ordered tree without links between prefixes. If `p` is the greatest path that is not above the request's `r`,
+//! then every path that is a prefix of `r` is one of `p` too, and so no longer than what `p` and `r` share. So each
+//! step either finds a prefix or goes on with the shared part, and one or two steps are the rule.
 
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use super::Route;
 
-#[derive(Debug, Default)]
-pub struct Paths(Vec<Entry>);
-
-#[derive(Debug)]
-struct Entry {
-    route: Arc<Route>,
-    /// The entry with the longest path that is a proper prefix of this one's.
-    shorter: Option<u32>,
-}
+#[derive(Clone, Debug, Default)]
+pub struct Paths(OrdMap<Arc<str>, Arc<Route>>);
 
 impl Paths {
-    /// From routes with distinct paths.
+    pub fn set(&mut self, path: &Arc<str>, route: Option<Arc<Route>>) {
+        match route {
+            Some(route) => self.0.insert(Arc::clone(path), route),
+            None => self.0.remove(path),
+        };
+    }
+
     #[must_use]
-    pub fn new(mut routes: Vec<Arc<Route>>) -> Self {
-        routes.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut entries: Vec<Entry> = Vec::with_capacity(routes.len());
-        for route in routes {
-            let mut shorter = u32::try_from(entries.len()).ok().and_then(|n| n.checked_sub(1));
-            while let Some(n) = shorter {
-                let candidate = &entries[n as usize];
-                if route.path.starts_with(&candidate.route.path) {
-                    break;
-                }
-                shorter = candidate.shorter;
-            }
-            entries.push(Entry { route, shorter });
-        }
-        Self(entries)
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The routes whose path is a prefix of `path`, longest first.
     pub fn matches<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a Arc<Route>> {
-        let after = self.0.partition_point(|e| e.route.path.as_str() <= path);
-        let mut at = u32::try_from(after).ok().and_then(|n| n.checked_sub(1));
+        // What is left of the request's path to find prefixes of; none once the empty path was looked at.
+        let mut rest = Some(path);
         std::iter::from_fn(move || {
-            let entry = &self.0[at? as usize];
-            at = entry.shorter;
-            Some(&entry.route)
+            loop {
+                let (found, route) = self.0.get_prev(rest?)?;
+                let shared = shared(found, rest?);
+                // Next: strictly shorter than what was looked at, or than what was found.
+                if shared == found.len() {
+                    rest = shared.checked_sub(1).map(|n| &path[..n]);
+                    return Some(route);
+                }
+                rest = Some(&path[..shared]);
+            }
         })
-        .filter(move |r| path.starts_with(&r.path))
     }
+}
+
+/// How many bytes two texts begin with in common, in whole characters of both.
+fn shared(a: &str, b: &str) -> usize {
+    let mut n = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    while !b.is_char_boundary(n) {
+        n -= 1;
+    }
+    n
 }

@@ -1,6 +1,6 @@
 //! Host patterns that are not a plain `*.suffix`: `*` is any text, dots included, and `?` any one character.
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
     reversed: String,
@@ -10,6 +10,11 @@ impl Pattern {
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self { text: text.to_owned(), reversed: text.chars().rev().collect() }
+    }
+
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The pattern from its end, which orders patterns by how deep in the domain they go.

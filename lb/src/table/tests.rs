@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use model::Index;
 use proptest::prelude::*;
 use tokio::sync::Notify;
 
@@ -28,7 +27,16 @@ fn table(tags: &[&str]) -> Table {
 }
 
 fn build(claims: &[Claim]) -> Table {
-    Table::build(Index(1), claims.iter(), Vec::new(), Pick::RoundRobin, |_, _| Arc::new(Cursor::new(1)))
+    let mut table = Table::default();
+    let place = |c: &Claim| (Arc::from(&*c.choice.spec.host), Arc::from(&*c.choice.spec.path));
+    for one in claims {
+        let place: Place = place(one);
+        let here: Vec<&Claim> =
+            claims.iter().filter(|c| c.choice.spec.host == *place.0 && c.choice.spec.path == *place.1).collect();
+        let made = route(&place, &here, Pick::RoundRobin, Arc::new(Cursor::new(1)));
+        table.set(&place, made.map(Arc::new));
+    }
+    table
 }
 
 fn found(table: &Table, host: &str, path: &str) -> Option<String> {
@@ -75,7 +83,7 @@ fn a_route_without_a_healthy_instance_lets_the_next_match_win() {
 fn an_instance_that_says_the_same_twice_counts_once() {
     let one = claim(1, "/a", true);
     let t = build(&[one.clone(), one, claim(2, "/a", true)]);
-    assert_eq!(t.routes[0].shares, [0.5, 0.5]);
+    assert_eq!(t.routes.values().next().expect("one").shares, [0.5, 0.5]);
 }
 
 proptest! {

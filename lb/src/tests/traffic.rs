@@ -61,7 +61,7 @@ async fn client(addr: SocketAddr, stop: Arc<AtomicBool>, body: &'static str) -> 
 
 fn target(rig: &Rig, instance: &str) -> Arc<Target> {
     let table = rig.handle.view.table.load();
-    let mut all = table.routes.iter().flat_map(|r| &r.choices).map(|c| &c.target);
+    let mut all = table.routes.values().flat_map(|r| &r.choices).map(|c| &c.target);
     Arc::clone(all.find(|t| t.key.instance.as_str() == instance).expect("is routed"))
 }
 
