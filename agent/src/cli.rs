@@ -25,8 +25,11 @@ pub mod render;
 pub mod route;
 pub mod server;
 pub mod version;
+pub mod walkthrough;
 
 use args::{Command, Short, Trine};
+
+use crate::driver::shim;
 
 /// Run one command line, the first word being the name the binary was called by.
 #[must_use]
@@ -35,6 +38,11 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
         .first()
         .map(|a| Path::new(a).file_stem().unwrap_or_default().to_string_lossy().into_owned())
         .unwrap_or_default();
+    // Not a command of people, and on the path of every task's start: no parsing, no logs.
+    if argv.get(1).is_some_and(|a| a == shim::SUBCOMMAND) {
+        let args: Vec<String> = argv[2..].iter().map(|a| a.to_string_lossy().into_owned()).collect();
+        return shim::main(&args);
+    }
     let argv = match called_as.as_str() {
         "http-echo" => with_command("http-echo", argv),
         "fabio" => with_command("fabio", argv),
@@ -84,6 +92,7 @@ fn dispatch(trine: Trine) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => completions::run(&args),
         Command::HttpEcho(args) => http_echo::run(&args),
         Command::Version(args) => version::run(&args),
+        Command::Walkthrough(args) => walkthrough::run(&args),
     }
 }
 

@@ -148,7 +148,7 @@ fn plain(ip: IpAddr) -> IpAddr {
 }
 
 /// `2026/11/22 13:10:00`, UTC.
-fn log_time(now: SystemTime) -> String {
+pub(crate) fn log_time(now: SystemTime) -> String {
     let secs = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let (days, rest) = (secs / 86_400, secs % 86_400);
     let (year, month, day) = civil(days);

@@ -108,8 +108,8 @@ mod tests {
             let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut text = String::new();
-            stream.read_to_string(&mut text).await.unwrap();
-            text
+            // A connection that is cut off may be reset.
+            stream.read_to_string(&mut text).await.map(|_| text).unwrap_or_default()
         };
         assert!(ask("/").await.ends_with("127.0.0.1"));
         let waiter = tokio::spawn(ask("/wait"));

@@ -8,6 +8,8 @@
 //!             └─► every other command ─► cli::client ─► HTTP API
 //! ```
 
+pub mod agent_info;
+pub mod assemble;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -15,10 +17,12 @@ pub mod driver;
 pub mod http_echo;
 pub mod http_server;
 pub mod listen;
+pub mod metrics;
 pub mod nearest;
 pub mod supervise;
 pub mod telemetry;
 pub mod ui;
+pub mod walkthrough;
 
 /// The whole program: the process's arguments in, its exit code out.
 #[must_use]

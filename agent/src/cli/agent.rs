@@ -2,10 +2,19 @@
 
 use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::{
+    assemble::Agent,
     config::{self, Config, Flags},
     telemetry,
 };
+
+/// Threads for control work.
+const WORKERS: usize = 2;
+/// Signals this close together are one wish.
+const SAME_SIGNAL: std::time::Duration = std::time::Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -141,7 +150,91 @@ fn listen_address(flag: &str, text: &str) -> anyhow::Result<(IpAddr, u16)> {
     Ok((ip, port))
 }
 
+/// The runtime of all control work; the log and the load balancer have threads of their own.
+pub(super) fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")
+}
+
 fn start(config: Config) -> anyhow::Result<ExitCode> {
     telemetry::init(&telemetry::Logs { level: config.log_level.clone(), json: config.log_json })?;
-    anyhow::bail!("roles {:?} cannot be started: assembly has not landed", config.roles())
+    control_runtime()?.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::install()?;
+    let started = tokio::select! {
+        started = Agent::start(config) => started?,
+        signal = signals.next() => anyhow::bail!("{signal} before the agent was ready"),
+    };
+    let mut agent = started;
+    eprintln!("{}", agent.banner());
+    let code = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            ExitCode::SUCCESS
+        }
+        ended = agent.failure() => {
+            eprintln!("Error: {ended}. The agent stops; tasks of a lasting agent keep running");
+            ExitCode::FAILURE
+        }
+    };
+    stop(agent, &mut signals).await;
+    Ok(code)
+}
+
+/// Stop in good order; a second signal ends the process at once.
+pub(super) async fn stop(agent: Agent, signals: &mut Signals) {
+    let again = async {
+        // Terminals and service managers send the first one to the whole group, so that it may arrive twice.
+        let started = tokio::time::Instant::now();
+        loop {
+            let signal = signals.next().await;
+            if started.elapsed() > SAME_SIGNAL {
+                return signal;
+            }
+        }
+    };
+    tokio::select! {
+        () = agent.stop() => {}
+        signal = again => {
+            eprintln!("{signal} again: ended without waiting");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// The signals that end an agent.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub fn install() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next signal to stop. SIGHUP is no such signal: a closed terminal must not take a cluster down.
+    pub async fn next(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP: reloading the configuration is not built yet; restart the agent");
+                }
+            }
+        }
+    }
 }

@@ -23,6 +23,8 @@ pub struct Trine {
 pub enum Command {
     /// Run an agent
     Agent(Box<super::agent::Args>),
+    /// See everything work: echo, scaled, discovered, load-balanced, updated
+    Walkthrough(super::walkthrough::Args),
     /// Submit, follow, change and stop jobs
     Job(Box<super::job::Args>),
     /// Look at allocations: status, logs; stop or restart them
