@@ -34,7 +34,7 @@ use crate::{
         Core, Session,
         front::{self, Front},
         headers::Peer,
-        io::{Io, tune},
+        io::{Io, close, tune},
         serve,
         upstream::Pool,
     },
@@ -287,7 +287,6 @@ async fn connection(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, stop: C
     };
     if let Err(error) = ended {
         debug!(%error, %peer, "client connection ended");
-        return;
     }
     let parts = connection.into_parts();
     let tunnel = session.tunnel.borrow_mut().take();
@@ -296,6 +295,8 @@ async fn connection(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, stop: C
         lane.tunnels.fetch_add(1, Ordering::Relaxed);
         tunnel.run(parts.io, parts.read_buf).await;
         lane.tunnels.fetch_sub(1, Ordering::Relaxed);
+    } else {
+        close(parts.io.into_inner()).await;
     }
 }
 

@@ -3,16 +3,12 @@
 //! One task. It sleeps until a commit touches services, load balancers or the no-route page, until a request ends on a
 //! leaving instance, or until an acknowledgement was answered; wakes that come close together become one table.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use imbl::{OrdMap, ordmap::DiffItem};
-use model::{Alloc, AllocId, Command, LbId, ProposeError, Replica, State, Timestamp, Topic};
+use model::{Alloc, AllocId, Command, LbId, ProposeError, Replica, State, Topic};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -26,7 +22,7 @@ use crate::{
 const RETRY: Duration = Duration::from_millis(250);
 /// How long a proposal may take before it counts as lost. All of ours may be repeated.
 const PROPOSAL: Duration = Duration::from_secs(10);
-/// A wake at least this often: deadlines, and registrations somebody else removed.
+/// A wake at least this often, should one ever be missed.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// The task and what it shares with the rest.
@@ -62,14 +58,14 @@ impl Follower {
         let topics = [Topic::Services, Topic::LoadBalancers, Topic::Key(NO_ROUTE_KEY.to_owned())];
         let idle = Arc::clone(&self.idle);
         let mut seen: OrdMap<AllocId, Arc<Alloc>> = OrdMap::new();
-        let mut leaving: BTreeMap<AllocId, Timestamp> = BTreeMap::new();
+        let mut leaving: BTreeSet<AllocId> = BTreeSet::new();
         let mut mail = Mail::default();
         loop {
             // Subscribe before looking, so that a commit between the two is not missed.
             let mut woken = replica.waiters().subscribe(&topics);
             let state = replica.snapshot();
             self.look(&state, &mut seen, &mut leaving);
-            self.post(&state, &mut leaving, &mut mail);
+            self.post(&state, &leaving, &mut mail);
             let pause = mail.not_before.map(tokio::time::sleep_until);
             tokio::select! {
                 () = woken.wait() => {}
@@ -92,12 +88,7 @@ impl Follower {
     }
 
     /// Publish a new table if one is due, and note the allocations that wait for us.
-    fn look(
-        &mut self,
-        state: &State,
-        seen: &mut OrdMap<AllocId, Arc<Alloc>>,
-        leaving: &mut BTreeMap<AllocId, Timestamp>,
-    ) {
+    fn look(&mut self, state: &State, seen: &mut OrdMap<AllocId, Arc<Alloc>>, leaving: &mut BTreeSet<AllocId>) {
         if self.book.follow(state, &self.table) {
             self.published.send_modify(|n| *n += 1);
             let table = self.table.load();
@@ -106,13 +97,10 @@ impl Follower {
         for item in seen.diff(&state.allocs) {
             match item {
                 DiffItem::Add(id, alloc) | DiffItem::Update { new: (id, alloc), .. } => {
-                    match alloc.leaving.as_ref().filter(|l| l.awaiting.contains(&self.id)) {
-                        Some(l) => {
-                            leaving.insert(*id, l.deadline);
-                        }
-                        None => {
-                            leaving.remove(id);
-                        }
+                    if alloc.leaving.as_ref().is_some_and(|l| l.awaiting.contains(&self.id)) {
+                        leaving.insert(*id);
+                    } else {
+                        leaving.remove(id);
                     }
                 }
                 DiffItem::Remove(id, _) => {
@@ -127,20 +115,18 @@ impl Follower {
         }
     }
 
-    /// Send what is due and not on its way.
-    fn post(&self, state: &State, leaving: &mut BTreeMap<AllocId, Timestamp>, mail: &mut Mail) {
+    /// Send what is due and not on its way. Past its deadline an instance is acknowledged all the same once it is idle:
+    /// its client waits no more, but the state is tidy.
+    fn post(&self, state: &State, leaving: &BTreeSet<AllocId>, mail: &mut Mail) {
         if mail.not_before.is_some() {
             return;
         }
         if mail.register.is_none() && !state.balancers.contains_key(&self.id) {
             mail.register = Some(self.propose(Command::LbRegister { id: self.id, node: self.node.clone() }));
         }
-        // Past its deadline the client stops the task anyway; there is nothing left to promise.
-        let now = now();
-        leaving.retain(|_, deadline| *deadline > now);
         if mail.acknowledge.is_none() && !leaving.is_empty() {
             let busy = self.book.busy();
-            let done: Vec<AllocId> = leaving.keys().copied().filter(|id| !busy.contains(id)).collect();
+            let done: Vec<AllocId> = leaving.iter().copied().filter(|id| !busy.contains(id)).collect();
             if !done.is_empty() {
                 let proposal = self.propose(Command::LbDrained { id: self.id, allocs: done.clone() });
                 mail.acknowledge = Some((done, proposal));
@@ -151,7 +137,7 @@ impl Follower {
     fn acknowledged(
         &self,
         mail: &mut Mail,
-        leaving: &mut BTreeMap<AllocId, Timestamp>,
+        leaving: &mut BTreeSet<AllocId>,
         state: &State,
         done: Option<Result<(), ProposeError>>,
     ) {
@@ -179,9 +165,4 @@ impl Follower {
         }
         .boxed()
     }
-}
-
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

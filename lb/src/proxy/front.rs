@@ -44,6 +44,13 @@ impl<I> Front<I> {
     }
 }
 
+impl<I> Front<I> {
+    /// The connection itself.
+    pub fn into_inner(self) -> I {
+        self.io
+    }
+}
+
 /// A limit that runs while something is waited for.
 struct Clock {
     limit: Duration,

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tracing::debug;
 
 /// A connection to a client or an instance.
@@ -14,6 +17,29 @@ pub type Io = TokioIo<TcpStream>;
 /// A peer that vanished without a word is noticed after about 90 s.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// How much of what a client still sends is read after our last word, and for how long.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Close a connection so that the client gets what was written: closing with bytes unread would reset it.
+pub async fn close(io: Io) {
+    let mut stream = io.into_inner();
+    let ended = async {
+        stream.shutdown().await?;
+        let mut left = LINGER_BYTES;
+        let mut buffer = [0; 4096];
+        while left > 0 {
+            match stream.read(&mut buffer).await? {
+                0 => break,
+                n => left = left.saturating_sub(n),
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    // Late, or an error: either way the connection is over.
+    let _ = tokio::time::timeout(LINGER, ended).await;
+}
 
 /// No delay for small answers, and probes for dead peers.
 pub fn tune(stream: &TcpStream) {

@@ -101,7 +101,7 @@ fn start(rig: &Rig, addr: SocketAddr, tags: &[&str]) -> AllocId {
 
 fn stop(rig: &Rig, id: AllocId, within: Duration) {
     let stop = StopAlloc { id, desired: Desired::Stop, description: String::new(), client: None, followup_eval: None };
-    rig.apply(plan(|p| p.stops.push(stop), crate::follow::now() + within));
+    rig.apply(plan(|p| p.stops.push(stop), Timestamp(1) + within));
 }
 
 fn awaited(rig: &Rig, id: AllocId) -> bool {

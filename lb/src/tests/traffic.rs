@@ -264,3 +264,15 @@ async fn an_instance_that_refuses_is_spared_for_a_while() {
     let tries = dead.totals().requests;
     assert!((1..20 / 2).contains(&tries), "{tries} tries in 20 requests");
 }
+
+/// An answer that comes before the body was read is not lost to a reset.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_early_refusal_arrives_although_the_body_is_not_read() {
+    let rig = Rig::new().await;
+    for _ in 0..10 {
+        let body = "x".repeat(150_000);
+        let head = format!("POST /none HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+        let reply = exchange(rig.addr(), &format!("{head}{body}")).await;
+        assert_eq!(reply.status, 404, "{}", reply.head);
+    }
+}
