@@ -7,6 +7,7 @@
 //! ```
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     net::SocketAddr,
     sync::Arc,
@@ -33,6 +34,8 @@ pub mod wire;
 const MAX_CONNECTIONS: usize = 256;
 /// A connection that sends no request for this long is closed.
 const IDLE: Duration = Duration::from_secs(60);
+/// How often rates are taken.
+const SAMPLE: Duration = Duration::from_secs(5);
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 const PAGE: &str = include_str!("admin/page.html");
@@ -80,6 +83,7 @@ pub(crate) async fn serve(listener: std::net::TcpListener, view: View) {
     };
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
+    connections.spawn(sample(Arc::clone(&view.table)));
     loop {
         while connections.try_join_next().is_some() {}
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -108,6 +112,23 @@ pub(crate) async fn serve(listener: std::net::TcpListener, view: View) {
             }
             drop(place);
         });
+    }
+}
+
+/// Keep the rates of the instances current.
+async fn sample(table: Arc<ArcSwap<Table>>) {
+    let mut last = Instant::now();
+    loop {
+        tokio::time::sleep(SAMPLE).await;
+        let since = last.elapsed();
+        last = Instant::now();
+        let table = table.load_full();
+        let targets = table.routes.values().flat_map(|r| &r.choices).map(|c| &c.target);
+        // An instance of several routes is sampled once.
+        let once: HashMap<u64, _> = targets.map(|t| (t.id, t)).collect();
+        for target in once.into_values() {
+            target.sample(since);
+        }
     }
 }
 

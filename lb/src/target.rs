@@ -14,7 +14,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -74,6 +74,7 @@ pub struct Target {
     /// Milliseconds of [`clock`]; until then others are preferred. 0 = never suspected, and then no clock is read.
     suspect_until: AtomicU64,
     lanes: Box<[Lane]>,
+    rate: Mutex<Rate>,
     /// Rung when a request ends on a target that may be picked no more.
     idle: Arc<Notify>,
 }
@@ -88,6 +89,13 @@ struct Lane {
     latency: Histogram,
 }
 
+/// Requests per second, smoothed over a minute. Only the sampler and readers of the admin API come here.
+#[derive(Debug, Default)]
+struct Rate {
+    seen: u64,
+    per_second: f64,
+}
+
 /// What a target has done so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Totals {
@@ -95,6 +103,8 @@ pub struct Totals {
     pub requests: u64,
     /// Connections refused or lost, time-outs, and answers of 500 and above.
     pub errors: u64,
+    /// Requests per second, smoothed over a minute.
+    pub rate: f64,
     pub p50: Option<Duration>,
     pub p99: Option<Duration>,
 }
@@ -122,6 +132,7 @@ impl Target {
             pickable: AtomicBool::new(false),
             suspect_until: AtomicU64::new(0),
             lanes: (0..lanes.max(1)).map(|_| Lane::default()).collect(),
+            rate: Mutex::default(),
             idle,
         }
     }
@@ -171,6 +182,17 @@ impl Target {
         Some(guard)
     }
 
+    /// Take a sample of the rate; `since` is the time since the last one.
+    pub fn sample(&self, since: Duration) {
+        let requests: u64 = self.lanes.iter().map(|l| l.requests.load(Ordering::Relaxed)).sum();
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        #[allow(clippy::cast_precision_loss)] // A difference of counters within seconds.
+        let now = (requests - rate.seen) as f64 / since.as_secs_f64().max(f64::EPSILON);
+        let weight = 1.0 - (-since.as_secs_f64() / 60.0).exp();
+        rate.per_second += weight * (now - rate.per_second);
+        rate.seen = requests;
+    }
+
     #[must_use]
     pub fn totals(&self) -> Totals {
         let mut counts = [0; BUCKETS];
@@ -184,6 +206,7 @@ impl Target {
             in_flight: self.in_flight(),
             requests,
             errors,
+            rate: self.rate.lock().unwrap_or_else(PoisonError::into_inner).per_second,
             p50: quantile(&counts, 0.5),
             p99: quantile(&counts, 0.99),
         }
@@ -257,6 +280,21 @@ mod tests {
         assert_eq!((t.in_flight(), t.totals().requests), (1, 1));
         drop(held);
         assert_eq!(t.in_flight(), 0);
+    }
+
+    #[test]
+    fn the_rate_follows_the_requests() {
+        let t = target();
+        t.set_pickable(true);
+        for _ in 0..120 {
+            for _ in 0..50 {
+                drop(t.enter(0));
+            }
+            t.sample(Duration::from_secs(5));
+        }
+        assert!((t.totals().rate - 10.0).abs() < 0.01, "{}", t.totals().rate);
+        t.sample(Duration::from_secs(60));
+        assert!((3.0..4.0).contains(&t.totals().rate), "{}", t.totals().rate);
     }
 
     /// Whoever wins the race, nothing enters after the flag was seen down with nothing in flight.

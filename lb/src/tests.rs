@@ -2,6 +2,7 @@
 
 pub mod catalog;
 mod instance;
+mod leaderless;
 mod leaving;
 mod routing;
 mod smuggling;

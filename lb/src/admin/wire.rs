@@ -28,7 +28,7 @@ pub struct Route {
     pub tags: Vec<Arc<str>>,
     /// The fraction of the route's traffic.
     pub weight: f64,
-    /// Answers per second; 0: use `/metrics`.
+    /// Requests per second to the instance, smoothed over a minute.
     pub rate1: f64,
     /// The 99th percentile of the time to the first byte, in seconds.
     pub pct99: f64,
@@ -40,6 +40,7 @@ pub fn routes(table: &Table) -> Vec<Route> {
     let mut all = Vec::new();
     for route in table.routes.values() {
         for (choice, weight) in route.choices.iter().zip(&route.shares) {
+            let totals = choice.target.totals();
             all.push(Route {
                 service: choice.target.key.service.to_string(),
                 host: route.host.clone(),
@@ -50,8 +51,8 @@ pub fn routes(table: &Table) -> Vec<Route> {
                 cmd: "route add",
                 tags: choice.tags.to_vec(),
                 weight: *weight,
-                rate1: 0.0,
-                pct99: choice.target.totals().p99.map_or(0.0, |p| p.as_secs_f64()),
+                rate1: totals.rate,
+                pct99: totals.p99.map_or(0.0, |p| p.as_secs_f64()),
             });
         }
     }
@@ -167,7 +168,7 @@ pub fn status(table: &Table, sums: Sums, uptime: Duration) -> Status {
 
 fn status_route(route: &table::Route) -> StatusRoute {
     let instance = |(choice, weight): (&Choice, &f64)| {
-        let Totals { in_flight, requests, errors, p50, p99 } = choice.target.totals();
+        let Totals { in_flight, requests, errors, rate: _, p50, p99 } = choice.target.totals();
         let millis = |d: Option<Duration>| d.map(|d| d.as_secs_f64() * 1e3);
         StatusInstance {
             id: choice.target.id,

@@ -79,7 +79,7 @@ fn plan(change: impl FnOnce(&mut Plan), leave_by: Timestamp) -> Command {
     Command::Plans(vec![PlanResult { plan, evals: Vec::new(), at: Timestamp(1), leave_by }])
 }
 
-fn start(rig: &Rig, addr: SocketAddr, tags: &[&str]) -> AllocId {
+pub fn start(rig: &Rig, addr: SocketAddr, tags: &[&str]) -> AllocId {
     let job = job(addr, tags);
     let alloc = alloc(&job);
     let id = alloc.id;
@@ -99,17 +99,17 @@ fn start(rig: &Rig, addr: SocketAddr, tags: &[&str]) -> AllocId {
     id
 }
 
-fn stop(rig: &Rig, id: AllocId, within: Duration) {
+pub fn stop(rig: &Rig, id: AllocId, within: Duration) {
     let stop = StopAlloc { id, desired: Desired::Stop, description: String::new(), client: None, followup_eval: None };
     rig.apply(plan(|p| p.stops.push(stop), Timestamp(1) + within));
 }
 
-fn awaited(rig: &Rig, id: AllocId) -> bool {
+pub fn awaited(rig: &Rig, id: AllocId) -> bool {
     let state = model::Replica::snapshot(&*rig.replica);
     state.allocs[&id].leaving.as_ref().is_some_and(|l| l.awaiting.contains(&lb_id()))
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_instance_is_let_go_at_once() {
