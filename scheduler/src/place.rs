@@ -125,8 +125,8 @@ impl<'a> Placer<'a> {
 
     /// Record a placement, so that the next one sees it.
     pub fn take(&mut self, alloc: &Alloc, from: Option<&Alloc>) {
-        let from = from.filter(|f| f.node == alloc.node && f.holds_resources());
         let state = self.state;
+        let from = from.filter(|f| usage::can_hand_over(state, f, alloc.node));
         let usage = self.usage.entry(alloc.node).or_insert_with(|| Usage::of(state, alloc.node));
         usage.add(alloc.id, &alloc.resources, from);
         self.join(alloc.node, alloc.id, &alloc.group);
@@ -205,7 +205,7 @@ impl<'a> Placer<'a> {
         self.distinct(ask, node).map_err(No::Unfit)?;
         let state = self.state;
         let usage = self.usage.entry(node.id).or_insert_with(|| Usage::of(state, node.id));
-        let from = ask.from.filter(|f| f.node == node.id && f.holds_resources());
+        let from = ask.from.filter(|f| usage::can_hand_over(state, f, node.id));
         let mut given = give(ask.group, node);
         usage.fits(node, given.total(), usage::cores(&given), from).map_err(No::Full)?;
         given.ports = ports::assign(state, node, ask.group, usage, from, &mut self.dice).map_err(No::Full)?;

@@ -266,9 +266,8 @@ impl World {
         self.work();
     }
 
-    fn waits_for_predecessor(&self, a: &Alloc) -> bool {
-        let previous = a.previous.and_then(|p| self.state.allocs.get(&p));
-        previous.is_some_and(|p| p.node == a.node && p.server_terminal() && !p.client.terminal())
+    pub fn waits_for_predecessor(&self, a: &Alloc) -> bool {
+        crate::place::usage::waits(&self.state, a)
     }
 
     /// Let clients and servers go on until nothing changes any more.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::world::{World, batch, changed, node, system, web};
 
+mod random;
 mod rollouts;
 
 fn blocked(w: &World) -> Vec<model::Eval> {

@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 use super::now;
 use crate::{
     evaluate::Evaluated,
-    place::{feasible, ports, usage::Usage},
+    place::{
+        feasible, ports,
+        usage::{self, Usage},
+    },
 };
 
 /// How long load balancers may finish requests to an allocation that was stopped, before its task is signalled anyway.
@@ -119,16 +122,16 @@ fn misfits(state: &State, plan: &Plan) -> BTreeSet<AllocId> {
             cut.extend(here.map(|a| a.id));
             continue;
         };
-        let mut usage = Usage::of(state, id);
+        let mut taken = Usage::of(state, id);
         for alloc in here {
             let from = alloc.previous.and_then(|p| state.allocs.get(&p));
             let from = from
-                .filter(|f| f.node == id && f.holds_resources() && (stops.contains(&f.id) || f.server_terminal()))
+                .filter(|f| usage::can_hand_over(state, f, id) && (stops.contains(&f.id) || f.server_terminal()))
                 .map(|f| &**f);
             let job = state.job_version(&alloc.job, alloc.job_version);
             let shared = job.and_then(|j| j.group(&alloc.group)).map(ports::shared).unwrap_or_default();
-            if usage.check(state, node, &alloc.resources, from, &shared).is_ok() {
-                usage.add(alloc.id, &alloc.resources, from);
+            if taken.check(state, node, &alloc.resources, from, &shared).is_ok() {
+                taken.add(alloc.id, &alloc.resources, from);
             } else {
                 cut.insert(alloc.id);
             }

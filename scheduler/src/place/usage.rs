@@ -153,12 +153,24 @@ pub fn cores(given: &GivenResources) -> u32 {
     given.tasks.values().map(|t| t.cores).sum()
 }
 
-/// The allocation that waits on the same node for `alloc` to end, to take its place.
+/// The allocation that waits on the same node for `alloc` to end, to take its place. It may have been told to stop
+/// itself meanwhile; until its client agrees, the pair stays a pair.
 #[must_use]
 pub fn heir<'a>(state: &'a State, alloc: &Alloc) -> Option<&'a Arc<Alloc>> {
-    if !alloc.server_terminal() {
-        return None;
-    }
     let heir = state.allocs.get(&alloc.next?)?;
-    (heir.node == alloc.node && heir.client == ClientStatus::Pending && !heir.server_terminal()).then_some(heir)
+    waits(state, heir).then_some(heir)
+}
+
+/// Its client does not start it before its predecessor on the same node, which was told to stop, has ended.
+#[must_use]
+pub fn waits(state: &State, alloc: &Alloc) -> bool {
+    let previous = alloc.previous.and_then(|p| state.allocs.get(&p));
+    alloc.client == ClientStatus::Pending
+        && previous.is_some_and(|p| p.node == alloc.node && p.server_terminal() && p.holds_resources())
+}
+
+/// Whether a new allocation on `node` may be given the place of `old`. One that waits for a place itself has none to give.
+#[must_use]
+pub fn can_hand_over(state: &State, old: &Alloc, node: NodeId) -> bool {
+    old.node == node && old.holds_resources() && !waits(state, old)
 }
