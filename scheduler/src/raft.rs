@@ -21,6 +21,10 @@ mod types;
 mod writer;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod disk_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use directory::Identity;

@@ -110,19 +110,17 @@ impl LogFile {
             leftover: None,
         };
         loaded.last = loaded.purged;
-        let mut expected = loaded.purged.map_or(0, |p| p.index + 1);
-        let first = expected;
+        let first = loaded.purged.map_or(0, |p| p.index + 1);
         let entries = txn.open_table(ENTRIES).map_err(to_io)?;
         if let Some((key, _)) = entries.first().map_err(to_io)? {
             loaded.leftover = Some(key.value()).filter(|k| *k < first);
         }
-        for item in entries.range(first..).map_err(to_io)? {
+        for (expected, item) in (first..).zip(entries.range(first..).map_err(to_io)?) {
             let (key, value) = item.map_err(to_io)?;
             let entry = open_entry(key.value(), value.value())?;
             if key.value() != expected {
                 return Err(io::Error::new(ErrorKind::InvalidData, format!("entry {expected} is missing")));
             }
-            expected += 1;
             loaded.last = Some(entry.log_id);
         }
         // The commit point is written lazily and may be behind; it is never ahead of the entries.

@@ -4,8 +4,8 @@ use std::{
     collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    thread::JoinHandle,
-    time::Duration,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -51,6 +51,8 @@ const THREADS: usize = 2;
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a start may take to replay the log.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(120);
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -120,14 +122,26 @@ impl std::fmt::Debug for RaftReplica {
 }
 
 /// The directory, read and verified.
-struct Opened {
-    directory: Directory,
-    file: Arc<LogFile>,
-    loaded: Loaded,
-    snapshots: Snapshots,
+pub(super) struct Opened {
+    pub directory: Directory,
+    pub file: Arc<LogFile>,
+    pub loaded: Loaded,
+    pub snapshots: Snapshots,
 }
 
+/// Open, with a little patience about locks: a process that an agent was just starting when it was killed holds
+/// copies of the agent's locks until it becomes the program it is to be.
 fn open_directory(config: &Config) -> Result<Opened, Error> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match try_open_directory(config) {
+            Err(Error::Locked { .. }) if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
+            result => return result,
+        }
+    }
+}
+
+fn try_open_directory(config: &Config) -> Result<Opened, Error> {
     let directory = Directory::claim(&config.data_dir)?;
     let log = directory.log();
     let snapshots = Snapshots::open(directory.snapshot())?;
@@ -175,13 +189,18 @@ impl RaftReplica {
     /// # Errors
     /// The directory is used by another agent, foreign, newer or damaged; or the disk fails.
     pub async fn open(config: Config) -> Result<Arc<Self>, Error> {
-        let raft_config = Arc::new(raft_config(&config)?);
         let opened = {
             let config = config.clone();
             tokio::task::spawn_blocking(move || open_directory(&config))
                 .await
                 .map_err(|e| Error::Raft(format!("opening the data directory panicked: {e}")))??
         };
+        Self::host(config, opened).await
+    }
+
+    /// Start the voter on what was read.
+    pub(super) async fn host(config: Config, opened: Opened) -> Result<Arc<Self>, Error> {
+        let raft_config = Arc::new(raft_config(&config)?);
         let Opened { directory, file, loaded, snapshots } = opened;
         let identity = directory.identity;
         let path = directory.root.clone();
