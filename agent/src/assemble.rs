@@ -40,6 +40,11 @@ const STOP: Duration = Duration::from_secs(20);
 /// How long tasks may take to end when the agent takes them with it.
 const STOP_TASKS: Duration = Duration::from_secs(15);
 
+/// How long the leader's loops may take to end before tasks are stopped.
+const STOP_DECIDING: Duration = Duration::from_secs(3);
+/// From a commit to its allocations being picked up by the client of the same agent, with room for a busy machine.
+const LAST_PLAN: Duration = Duration::from_millis(100);
+
 /// Where the agent listens; `None` for roles that are off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
@@ -175,10 +180,18 @@ impl Agent {
 
     /// Stop in good order: tasks first if they go with the agent, then the edge, the roles, the log.
     pub async fn stop(self) {
-        let Self { config, supervisor, replica, raft, client, data, .. } = self;
+        let Self { config, mut supervisor, replica, raft, client, data, .. } = self;
         if let Some(client) = client.as_ref().filter(|_| !config.client.leave_tasks_running) {
             tracing::info!("stopping tasks");
-            if tokio::time::timeout(STOP_TASKS, client.stop_all_tasks()).await.is_err() {
+            // A leader would replace every task that ends now.
+            supervisor.halt(Stage::Decide, STOP_DECIDING).await;
+            let end = async {
+                client.stop_all_tasks().await;
+                // What was placed by the last plan may have come in meanwhile.
+                tokio::time::sleep(LAST_PLAN).await;
+                client.stop_all_tasks().await;
+            };
+            if tokio::time::timeout(STOP_TASKS, end).await.is_err() {
                 tracing::warn!(limit = ?STOP_TASKS, "tasks did not end in time");
             }
         }

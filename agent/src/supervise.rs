@@ -4,7 +4,7 @@
 //! that ends on its own takes the agent down with a clear error, and whoever runs the agent starts it again.
 //!
 //! ```text
-//!  stop ─► Edge (listeners: no new work) ─► Role (client, checks, leader loops) ─► Core (RPC, replication)
+//!  stop ─► Decide (leader loops: no new plans) ─► Edge (listeners) ─► Role (client, checks) ─► Core (RPC, replication)
 //! ```
 
 use std::{collections::HashMap, fmt::Display, time::Duration};
@@ -19,6 +19,8 @@ use tracing::{Instrument as _, debug, error, info_span, warn};
 /// When a task is told to stop, relative to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
+    /// Decides what runs. First to go, or it would replace what the stop itself ends.
+    Decide,
     /// Takes requests from outside.
     Edge,
     /// Does a role's work.
@@ -27,7 +29,7 @@ pub enum Stage {
     Core,
 }
 
-const STAGES: [Stage; 3] = [Stage::Edge, Stage::Role, Stage::Core];
+const STAGES: [Stage; 4] = [Stage::Decide, Stage::Edge, Stage::Role, Stage::Core];
 
 /// What it means when a task ends before it was told to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,26 +126,28 @@ impl Supervisor {
         }
     }
 
+    /// Stop one stage now; returns the names of tasks that did not end within `limit`. They are aborted at the end.
+    pub async fn halt(&mut self, stage: Stage, limit: Duration) -> Vec<&'static str> {
+        self.token(stage).cancel();
+        let until = Instant::now() + limit;
+        while self.about.values().any(|a| a.stage == stage) {
+            match tokio::time::timeout_at(until, self.tasks.join_next_with_id()).await {
+                Ok(Some(done)) => drop(self.judge(done)),
+                Ok(None) => break,
+                Err(_) => return self.about.values().filter(|a| a.stage == stage).map(|a| a.name).collect(),
+            }
+        }
+        Vec::new()
+    }
+
     /// Stop everything stage by stage; each stage has an equal share of the time left. Returns what had to be aborted.
     pub async fn shutdown(mut self, limit: Duration) -> Vec<&'static str> {
         let deadline = Instant::now() + limit;
         let mut aborted = Vec::new();
         for (n, stage) in STAGES.into_iter().enumerate() {
-            self.token(stage).cancel();
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(STAGES.len() - n).unwrap_or(1);
-            let until = Instant::now() + share;
-            while self.about.values().any(|a| a.stage == stage) {
-                match tokio::time::timeout_at(until, self.tasks.join_next_with_id()).await {
-                    Ok(Some(done)) => drop(self.judge(done)),
-                    Ok(None) => break,
-                    Err(_) => {
-                        aborted.extend(self.about.values().filter(|a| a.stage == stage).map(|a| a.name));
-                        break;
-                    }
-                }
-            }
-            self.about.retain(|_, a| a.stage != stage);
+            aborted.extend(self.halt(stage, share).await);
         }
         self.tasks.shutdown().await;
         aborted
@@ -181,7 +185,9 @@ mod tests {
     async fn stages_stop_in_order_and_stubborn_tasks_are_named() {
         let mut all = Supervisor::default();
         let order = Arc::new(Mutex::new(Vec::new()));
-        for (name, stage) in [("core", Stage::Core), ("edge", Stage::Edge), ("role", Stage::Role)] {
+        for (name, stage) in
+            [("core", Stage::Core), ("edge", Stage::Edge), ("role", Stage::Role), ("decide", Stage::Decide)]
+        {
             let (token, order) = (all.token(stage), Arc::clone(&order));
             all.spawn(name, stage, OnExit::StopAgent, async move {
                 token.cancelled().await;
@@ -191,6 +197,6 @@ mod tests {
         }
         all.spawn("stubborn", Stage::Role, OnExit::StopAgent, std::future::pending::<Result<(), Nothing>>());
         assert_eq!(all.shutdown(Duration::from_millis(90)).await, ["stubborn"]);
-        assert_eq!(*order.lock().unwrap(), ["edge", "role", "core"]);
+        assert_eq!(*order.lock().unwrap(), ["decide", "edge", "role", "core"]);
     }
 }

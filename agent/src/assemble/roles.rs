@@ -60,8 +60,8 @@ pub(super) fn start_server(parts: &mut Parts, listener: Option<TcpListener>) -> 
     let (Some(raft), Some(listener)) = (parts.raft.clone(), listener) else { return Ok(()) };
     let rpc = rpc::serve(tokio_listener(listener)?, Arc::clone(&raft), parts.token(Stage::Core));
     parts.supervisor.spawn("server RPC", Stage::Core, OnExit::StopAgent, rpc);
-    let leader = scheduler::leader::run(raft, scheduler::leader::LeaderConfig::default(), parts.token(Stage::Role));
-    parts.spawn("leader loops", Stage::Role, leader);
+    let leader = scheduler::leader::run(raft, scheduler::leader::LeaderConfig::default(), parts.token(Stage::Decide));
+    parts.spawn("leader loops", Stage::Decide, leader);
     Ok(())
 }
 
