@@ -181,7 +181,7 @@ impl Outgoing {
         headers::strip_hop_by_hop(&mut headers);
         headers::strip_twins(&mut headers);
         // hyper has asked the client for its body already, and instances get it without asking.
-        headers.remove(header::EXPECT);
+        let held_back = headers.remove(header::EXPECT).is_some();
         session.peer.vouch(&mut headers, &admitted.host);
         headers.insert(headers::HOPS.clone(), HeaderValue::from(hops + 1));
         if admitted.websocket {
@@ -189,7 +189,7 @@ impl Outgoing {
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
         let repeatable = method.is_safe() && body.is_end_stream();
-        let body = Some(RequestBody::new(body, session.core.config.stall_timeout));
+        let body = Some(RequestBody::new(body, session.core.config.stall_timeout, held_back));
         Self { method, headers, body, repeatable }
     }
 

@@ -10,10 +10,17 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    task::spawn_local,
+    time::{Instant, Sleep},
+};
 
 use super::upstream::Upstream;
 use crate::target::InFlight;
+
+/// How much of an unread body is taken from a client to keep its connection, and for how long.
+const DRAIN_BYTES: usize = 64 * 1024;
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// Why a body ended early. Only logged: the status line has been sent.
 #[derive(Debug, thiserror::Error)]
@@ -69,18 +76,20 @@ pub struct RequestBody {
     limit: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     upload: Rc<Upload>,
+    /// The client sends the body only once it is asked for, which nobody did yet.
+    held_back: bool,
 }
 
 impl RequestBody {
     #[must_use]
-    pub fn new(inner: Incoming, limit: Duration) -> Self {
+    pub fn new(inner: Incoming, limit: Duration, held_back: bool) -> Self {
         let inner = (!inner.is_end_stream()).then_some(inner);
-        Self { inner, limit, stalled: None, upload: Upload::new() }
+        Self { inner, limit, stalled: None, upload: Upload::new(), held_back }
     }
 
     #[must_use]
     pub fn empty() -> Self {
-        Self { inner: None, limit: Duration::MAX, stalled: None, upload: Upload::new() }
+        Self { inner: None, limit: Duration::MAX, stalled: None, upload: Upload::new(), held_back: false }
     }
 
     #[must_use]
@@ -96,6 +105,7 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        this.held_back = false;
         loop {
             match Pin::new(&mut *inner).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -109,7 +119,10 @@ impl Body for RequestBody {
                     this.upload.failed.set(true);
                     return Poll::Ready(Some(Err(error.into())));
                 }
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    this.inner = None;
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => {
                     let limit = this.limit;
                     let sleep = this.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
@@ -127,6 +140,29 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// An instance may answer without reading the body. What the client has still to send is then read for it, or the
+/// connection could not go on: the client would learn so only by the failure of its next request.
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(rest) = self.inner.take().filter(|b| !b.is_end_stream())
+            && !self.held_back
+            && !self.upload.failed()
+        {
+            spawn_local(tokio::time::timeout(DRAIN, drain(rest)));
+        }
+    }
+}
+
+async fn drain(mut rest: Incoming) {
+    let mut left = DRAIN_BYTES;
+    while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)).await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(less) => left = less,
+            None => return,
+        }
     }
 }
 

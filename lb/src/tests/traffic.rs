@@ -276,3 +276,32 @@ async fn an_early_refusal_arrives_although_the_body_is_not_read() {
         assert_eq!(reply.status, 404, "{}", reply.head);
     }
 }
+
+/// An answer that comes before the body was sent does not cost the client its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_nobody_reads_does_not_end_the_connection() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let addr = listener.local_addr().expect("bound");
+    // Answers each head at once, reads no body, and closes.
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    });
+    let rig = Rig::new().await;
+    rig.apply(passing("web", "a", addr, &["urlprefix-/x"]));
+    rig.routed(1).await;
+    let mut stream = TcpStream::connect(rig.addr()).await.expect("connects");
+    for path in ["/x", "/none", "/x", "/none"] {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("writes the head");
+        let mut answer = Vec::new();
+        let end: &[u8] = if path == "/x" { b"\r\n\r\nok" } else { b"path\n" };
+        while !answer.ends_with(end) {
+            answer.push(stream.read_u8().await.expect("answers before the body has come"));
+        }
+        stream.write_all(b"body").await.expect("writes the body");
+    }
+}
