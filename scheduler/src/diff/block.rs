@@ -129,7 +129,7 @@ pub fn pairs<'a>(old: &'a [Block], new: &'a [Block]) -> Vec<(Option<&'a Block>, 
     let mut alone: Vec<&Block> = Vec::new();
     for o in old {
         let matches = |n: &&Block| if key(o).is_some() { key(n) == key(o) } else { same(o, n) };
-        match left.iter().position(|n| matches(n)) {
+        match left.iter().position(matches) {
             Some(i) => out.push((Some(o), Some(left.remove(i)))),
             None => alone.push(o),
         }

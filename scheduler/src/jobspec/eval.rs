@@ -24,11 +24,14 @@ use model::driver_config::Value;
 pub use compare::{equal, text_of, type_name};
 pub use for_expr::pairs;
 
-use super::functions;
+use super::{functions, types::Type};
 use crate::spec::{Error, Place, suggest};
 
 /// Units of work one file may cost: expressions evaluated plus bytes produced.
 const BUDGET: u64 = 32 * 1024 * 1024;
+
+/// What one expression costs, however small its result.
+const STEP: usize = 16;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -98,7 +101,7 @@ impl Scope<'_> {
 
     pub fn eval(&self, expr: &Expression) -> Result<Value> {
         let place = place_of(expr);
-        self.spend(1, &place)?;
+        self.spend(STEP, &place)?;
         match expr {
             Expression::Null(_) => Ok(Value::Null),
             Expression::Bool(b) => Ok(Value::Bool(*b.value())),
@@ -205,10 +208,10 @@ impl Scope<'_> {
     }
 
     /// What the first name of a reference stands for; `var` and `local` take the next name with it.
-    fn root_value<'t, D: std::ops::Deref<Target = TraversalOperator>>(
+    fn root_value<D: std::ops::Deref<Target = TraversalOperator>>(
         &self,
         name: &Ident,
-        operators: &mut &'t [D],
+        operators: &mut &[D],
         place: &Place,
     ) -> Result<Option<Value>> {
         if let Some(v) = self.lookup(name.as_str()) {
@@ -297,24 +300,10 @@ impl Scope<'_> {
                 ),
             ));
         }
-        // These two decide themselves what to do about an argument that fails.
-        if name == "try" || name == "can" {
-            let mut last = None;
-            for arg in call.args.iter() {
-                match self.eval(arg) {
-                    Ok(v) if !still_unknown(&v) => return Ok(if name == "can" { Value::Bool(true) } else { v }),
-                    Ok(v) => last = Some(Ok(v)),
-                    Err(e) => last = last.or(Some(Err(e))),
-                }
-            }
-            return match (name, last) {
-                ("can", Some(_)) => Ok(Value::Bool(false)),
-                (_, Some(Ok(v))) => Ok(v),
-                (_, Some(Err(e))) => {
-                    Err(Error::new(place, format!("no argument of \"try\" has a value; the first says: {}", e.message)))
-                }
-                (_, None) => Err(Error::new(place, format!("\"{name}\" needs an argument"))),
-            };
+        match name {
+            "try" | "can" => return self.attempt(name, call, place),
+            "convert" => return self.convert(call, place),
+            _ => {}
         }
         let mut args: Vec<Value> = call.args.iter().map(|e| self.eval(e)).collect::<Result<_>>()?;
         if call.args.expand_final() {
@@ -327,6 +316,34 @@ impl Scope<'_> {
         let v = functions::call(name, &args, &context).map_err(|m| Error::new(place, m))?;
         self.spend(size(&v), place)?;
         Ok(v)
+    }
+
+    /// `try` and `can` decide themselves what to do about an argument that fails.
+    fn attempt(&self, name: &str, call: &FuncCall, place: &Place) -> Result<Value> {
+        let mut first = None;
+        for arg in call.args.iter() {
+            match self.eval(arg) {
+                Ok(v) if !still_unknown(&v) => return Ok(if name == "can" { Value::Bool(true) } else { v }),
+                other => first = first.or(Some(other)),
+            }
+        }
+        match (name, first) {
+            ("can", Some(_)) => Ok(Value::Bool(false)),
+            (_, Some(Ok(v))) => Ok(v),
+            (_, Some(Err(e))) => {
+                Err(Error::new(place, format!("no argument of \"try\" has a value; the first says: {}", e.message)))
+            }
+            (_, None) => Err(Error::new(place, format!("\"{name}\" needs an argument"))),
+        }
+    }
+
+    /// `convert(value, type)`; the type is not a value.
+    fn convert(&self, call: &FuncCall, place: &Place) -> Result<Value> {
+        let (2, Some(value), Some(kind)) = (call.args.len(), call.args.get(0), call.args.get(1)) else {
+            return Err(Error::new(place, "convert() takes a value and a type"));
+        };
+        let kind = Type::of(kind)?;
+        kind.convert(self.eval(value)?).map_err(|e| Error::new(place, format!("convert(): {e}")))
     }
 }
 

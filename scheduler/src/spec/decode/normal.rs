@@ -40,6 +40,9 @@ fn group_block(group: &mut Block, job_id: &str, from_job: &Inherited) {
     let from_group = inherit(group);
     name_services(group, &format!("{job_id}-{name}"), &[("${JOB}", job_id), ("${TASKGROUP}", &name)]);
     group.fields.get_mut("network").into_iter().for_each(networks);
+    if let Some(Data::Blocks(volumes)) = group.fields.get_mut("volume").map(|f| &mut f.data) {
+        volumes.sort_by(|a, b| a.label.cmp(&b.label));
+    }
     let Some(Field { data: Data::Blocks(tasks), .. }) = group.fields.get_mut("task") else { return };
     for task in tasks {
         for (key, field) in from_group.iter().chain(from_job) {
