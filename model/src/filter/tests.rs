@@ -1,5 +1,6 @@
 //! Expressions as clients send them, and the ones that must be refused.
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::{Error, Filter, MAX_DEPTH, MAX_LENGTH};
@@ -99,4 +100,13 @@ fn hostile_expressions_are_bounded() {
     let long = vec!["Stop == false"; MAX_LENGTH / 20].join(" and ");
     assert_eq!(ask(&long), Ok(true));
     assert!(matches!(ask(r#"Name matches "(a{1000}){1000}""#), Err(Error::Regex(_))));
+}
+
+proptest! {
+    #[test]
+    fn no_text_brings_the_reader_down(text in ".{0,200}", words in "([a-z(). !=\"`\\[\\]]|and|or|not|in|is|empty|Name|Tags){0,60}") {
+        for text in [text, words] {
+            let _: Result<bool, Error> = ask(&text);
+        }
+    }
 }

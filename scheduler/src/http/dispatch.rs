@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    Method,
+    HeaderName, Method,
     header::{HOST, ORIGIN},
     request::Parts,
 };
@@ -79,8 +79,11 @@ fn same_origin(parts: &Parts) -> Result<(), Error> {
         return Ok(());
     }
     let page = origin.to_str().ok().and_then(|o| o.split_once("://")).map(|(_, authority)| authority);
-    let host = parts.headers.get(HOST).and_then(|h| h.to_str().ok()).or(parts.uri.authority().map(|a| a.as_str()));
-    if page.is_some() && page == host {
+    let text = |name: HeaderName| parts.headers.get(name).and_then(|h| h.to_str().ok());
+    let host = text(HOST).or(parts.uri.authority().map(|a| a.as_str()));
+    // A proxy in front names the host its visitors see; a page of another site cannot set this header.
+    let forwarded = text(HeaderName::from_static("x-forwarded-host"));
+    if page.is_some() && (page == host || page == forwarded) {
         return Ok(());
     }
     Err(Error::Forbidden(

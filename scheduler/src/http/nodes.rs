@@ -89,24 +89,30 @@ async fn changed(cx: &Context, id: NodeId, command: Command) -> Result<Reply, Er
 
 async fn drain(cx: &Context, id: NodeId) -> Result<Reply, Error> {
     let body: body::Drain = cx.req.body()?;
-    let spec = body.drain_spec.map(|spec| drain_spec(cx, &spec));
+    let spec = body.drain_spec.map(|spec| drain_spec(cx, &spec)).transpose()?;
     let mark_eligible = body.mark_eligible.unwrap_or(false);
     changed(cx, id, Command::NodeDrain { node: id, drain: spec, mark_eligible, at: cx.req.now }).await
 }
 
 /// On the wire a deadline of -1 means now and 0 means never; in between it is nanoseconds.
-fn drain_spec(cx: &Context, spec: &body::DrainSpec) -> Drain {
-    let deadline = match spec.deadline.unwrap_or(0) {
+fn drain_spec(cx: &Context, spec: &body::DrainSpec) -> Result<Drain, Error> {
+    let deadline = match &spec.deadline {
+        None => 0,
+        Some(span) => span
+            .nanos()
+            .ok_or_else(|| Error::BadRequest("Deadline must be nanoseconds or a text such as \"1h\"".into()))?,
+    };
+    let deadline = match deadline {
         0 => None,
         n if n < 0 => Some(Duration::ZERO),
         n => Some(Duration::from_nanos(n.unsigned_abs())),
     };
-    Drain {
+    Ok(Drain {
         deadline,
         ignore_system_jobs: spec.ignore_system_jobs.unwrap_or(false),
         started_at: cx.req.now,
         force_at: deadline.map(|d| cx.req.now + d),
-    }
+    })
 }
 
 async fn eligibility(cx: &Context, id: NodeId) -> Result<Reply, Error> {

@@ -48,7 +48,9 @@ async fn drain_and_eligibility() {
     let ended = rig.put(&format!("/v1/node/{NODE}/drain"), json!({ "DrainSpec": null, "MarkEligible": true })).await;
     assert_eq!(ended.status, 200);
     assert_eq!(rig.get(&format!("/v1/node/{NODE}")).await.json()["SchedulingEligibility"], "eligible");
-    for (deadline, wire) in [(json!(-1), json!(-1)), (json!(0), json!(0))] {
+    for (deadline, wire) in
+        [(json!(-1), json!(-1)), (json!(0), json!(0)), (json!("-1"), json!(-1)), (json!("2s"), json!(2_000_000_000))]
+    {
         rig.put(&format!("/v1/node/{NODE}/drain"), json!({ "DrainSpec": { "Deadline": deadline } })).await;
         assert_eq!(rig.get(&format!("/v1/node/{NODE}")).await.json()["DrainStrategy"]["Deadline"], wire);
     }

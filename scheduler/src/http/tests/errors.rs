@@ -52,6 +52,8 @@ async fn refusals_have_nomads_codes_and_texts() {
         ("PUT", "/v1/job/web/dispatch", "{}", 501, "not built in Trine yet"),
         ("PUT", &format!("/v1/node/{NODE}/eligibility"), r#"{"Eligibility":"perhaps"}"#, 400, "want eligible or"),
         ("PUT", &format!("/v1/node/{NODE}/drain"), "", 400, "needs a JSON body"),
+        ("PUT", &format!("/v1/node/{NODE}/drain"), r#"{"DrainSpec":{"Deadline":"soon"}}"#, 400, "such as \"1h\""),
+        ("PUT", &format!("/v1/node/{NODE}/drain"), r#"{"DrainSpec":5}"#, 400, "invalid type"),
         ("GET", "/v1/vars", "", 501, "the variable store (/v1/vars) is not built in Trine yet"),
         ("PUT", "/v1/acl/bootstrap", "", 501, "access control"),
         ("GET", "/v1/volumes?type=csi", "", 501, "volume registration"),

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::time::parse_duration;
+
 /// `PUT /v1/jobs`, `/v1/job/:id`, `/v1/job/:id/plan`, `/v1/validate/job`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -92,9 +94,31 @@ pub struct Drain {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DrainSpec {
-    /// Nanoseconds; negative: at once; 0 or absent: no deadline.
-    pub deadline: Option<i64>,
+    /// Negative: at once; 0 or absent: no deadline.
+    pub deadline: Option<Span>,
     pub ignore_system_jobs: Option<bool>,
+}
+
+/// A span of time: nanoseconds as Go's clients write it, or a text such as `1h` or `"-1"` as people do.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Span {
+    Nanos(i64),
+    Text(String),
+}
+
+impl Span {
+    /// Nanoseconds; `None` when the text is not a span.
+    #[must_use]
+    pub fn nanos(&self) -> Option<i64> {
+        match self {
+            Self::Nanos(n) => Some(*n),
+            Self::Text(text) => {
+                let span = || i64::try_from(parse_duration(text)?.as_nanos()).ok();
+                text.parse().ok().or_else(span)
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

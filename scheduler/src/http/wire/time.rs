@@ -100,4 +100,14 @@ mod tests {
             assert_eq!(parse_duration(text), None, "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_moment_and_any_text_can_be_handled(nanos: u64, text in "[0-9.a-zµ-]{0,20}") {
+            let shown = rfc3339(Timestamp(nanos));
+            proptest::prop_assert!(shown.ends_with('Z') && shown.len() >= 20);
+            // What can be read is "0" or ends in a unit.
+            proptest::prop_assert!(parse_duration(&text).is_none() || text == "0" || text.ends_with(['s', 'm', 'h']));
+        }
+    }
 }
