@@ -114,3 +114,25 @@ async fn a_full_disk_stops_the_log() {
 async fn a_failed_fsync_stops_the_log() {
     stops_for_good(|s, on| s.broken.store(on, Ordering::SeqCst), "mend the disk").await;
 }
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_written_stops_the_log_and_says_so() {
+    let dir = TempDir::new().unwrap();
+    let raft = RaftReplica::open(config(dir.path())).await.unwrap();
+    raft.propose(put("before", "v")).await.unwrap();
+    // Where the new snapshot is to be written there is something that is no file.
+    let obstacle = dir.path().join("raft/snapshot.tmp");
+    std::fs::create_dir(&obstacle).unwrap();
+    let error = raft.take_snapshot().await.unwrap_err();
+    assert!(matches!(&error, ProposeError::Stopped(why) if why.contains("raft/snapshot")), "{error}");
+    let why = super::tests::eventually(|| raft.stopped()).await;
+    assert!(why.contains("restart this agent"), "{why}");
+    assert!(raft.propose(put("after", "v")).await.is_err());
+    assert!(raft.snapshot().kv.contains_key("before"));
+    raft.shutdown().await;
+
+    std::fs::remove_dir(&obstacle).unwrap();
+    let raft = RaftReplica::open(config(dir.path())).await.unwrap();
+    assert!(raft.snapshot().kv.contains_key("before"));
+    raft.shutdown().await;
+}

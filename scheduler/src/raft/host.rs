@@ -487,6 +487,7 @@ fn housekeep(runtime: &Runtime, raft: Host, published: Arc<Published>, stopped: 
                     if let Err(fatal) = state {
                         if fatal != Fatal::Stopped && stopped.reason().is_none() {
                             tracing::error!(%fatal, "Raft has stopped: no change can be made until this agent restarts");
+                            stopped.note(format!("{fatal}; mend the cause, then restart this agent. Reads are still answered"));
                         }
                         return;
                     }

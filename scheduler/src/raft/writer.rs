@@ -51,6 +51,11 @@ impl Stopped {
         self.0.get().map(String::as_str)
     }
 
+    /// Note why; the first reason stays.
+    pub fn note(&self, reason: String) {
+        let _earlier = self.0.set(reason);
+    }
+
     fn error(&self) -> io::Error {
         io::Error::other(self.reason().unwrap_or("the replicated log has stopped").to_owned())
     }
@@ -189,6 +194,6 @@ impl Thread {
         };
         let reason = format!("cannot write {path}: {error}; {advice}. Reads are still answered");
         tracing::error!(%error, path = %path, "the replicated log has stopped: no change can be made; {advice}");
-        let _already = self.stopped.0.set(reason);
+        self.stopped.note(reason);
     }
 }
