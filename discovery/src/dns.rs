@@ -1,26 +1,26 @@
 //! DNS for the catalog: one port, UDP and TCP.
 //!
-//! Owns the sockets and their limits. What is answered is decided by [`answer`], how it is written by [`message`];
-//! both are plain functions over one snapshot, so a query costs no lock and no network. Refuses names outside its
+//! Owns the port; hickory-server reads and writes the packets. What is answered is decided by [`answer`], what is
+//! sent of it by [`message`]; both are plain functions over one snapshot, so a query costs no lock and no network. Refuses names outside its
 //! domain: forwarding to other servers is not built.
 //!
 //! ```text
-//!  packet ─► message (parse, limits) ─► name (what is asked) ─► answer (records) ─► message (fit, truncate) ─► packet
+//!  packet ─► hickory ─► message (refusals) ─► name (what is asked) ─► answer (records) ─► message (fit) ─► hickory
 //! ```
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use model::Replica;
-use rand::{SeedableRng, rngs::StdRng};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, UdpSocket},
-    sync::Semaphore,
-    task::JoinSet,
-    time::timeout,
+use async_trait::async_trait;
+use hickory_proto::op::{Header, HeaderCounts};
+use hickory_server::{
+    net::{runtime::Time, xfer::Protocol},
+    server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
+    zone_handler::MessageResponseBuilder,
 };
+use model::Replica;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub mod answer;
 pub mod message;
@@ -29,12 +29,12 @@ pub mod name;
 mod tests;
 
 pub use answer::Zone;
-use message::Transport;
+use message::{Asked, Transport};
 
-/// TCP connections served at the same time; further ones wait to be accepted.
-const TCP_CONNECTIONS_MAX: usize = 256;
-/// How long a TCP client may take to send a whole query, or to read an answer.
+/// How long a TCP client may be silent.
 const TCP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Replies a TCP client may leave unread.
+const TCP_REPLIES_QUEUED: usize = 32;
 /// How many free ports are tried when any will do: the port must be free for UDP and TCP.
 const PORT_TRIES: usize = 16;
 
@@ -83,7 +83,7 @@ pub struct Server {
     udp: UdpSocket,
     tcp: TcpListener,
     addr: SocketAddr,
-    zone: Arc<Zone>,
+    zone: Zone,
     replica: Arc<dyn Replica>,
 }
 
@@ -98,7 +98,7 @@ impl Server {
             let udp = UdpSocket::bind(wanted).await.map_err(bind("UDP"))?;
             let addr = udp.local_addr().map_err(bind("UDP"))?;
             match TcpListener::bind(addr).await {
-                Ok(tcp) => return Ok(Self { udp, tcp, addr, zone: Arc::new(zone), replica }),
+                Ok(tcp) => return Ok(Self { udp, tcp, addr, zone, replica }),
                 Err(source) if is_last => return Err(Error::Bind { addr, transport: "TCP", source }),
                 Err(e) => debug!(%addr, error = %e, "free for UDP but not for TCP; trying another port"),
             }
@@ -114,92 +114,58 @@ impl Server {
     /// Answer until cancelled.
     pub async fn run(self, cancel: CancellationToken) {
         info!(addr = %self.addr, domain = %self.zone.domain(), "DNS ready");
-        let udp = serve_udp(&self.udp, &self.zone, &*self.replica);
-        let tcp = serve_tcp(&self.tcp, &self.zone, &self.replica);
+        let handler = Handler { zone: self.zone, replica: self.replica };
+        let mut server = hickory_server::Server::new(handler);
+        server.register_socket(self.udp);
+        server.register_listener(self.tcp, TCP_TIMEOUT, TCP_REPLIES_QUEUED);
         tokio::select! {
             () = cancel.cancelled() => {}
-            () = udp => {}
-            () = tcp => {}
+            ended = server.block_until_done() => {
+                error!(addr = %self.addr, result = ?ended, "DNS stopped answering; restart the agent");
+                return;
+            }
+        }
+        if let Err(e) = server.shutdown_gracefully().await {
+            warn!(addr = %self.addr, error = %e, "DNS did not end cleanly");
         }
         info!(addr = %self.addr, "DNS ended");
     }
 }
 
-async fn serve_udp(socket: &UdpSocket, zone: &Zone, replica: &dyn Replica) {
-    let mut rng = StdRng::from_rng(&mut rand::rng());
-    // No query is longer than what fits an unextended datagram many times over.
-    let mut buf = vec![0; 4096];
-    loop {
-        let (len, from) = match socket.recv_from(&mut buf).await {
-            Ok(got) => got,
-            Err(e) => {
-                // An ICMP answer to an earlier packet: not ours to worry about, but never a busy loop.
-                debug!(error = %e, "DNS receive");
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                continue;
-            }
+struct Handler {
+    zone: Zone,
+    replica: Arc<dyn Replica>,
+}
+
+#[async_trait]
+impl RequestHandler for Handler {
+    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut out: R) -> ResponseInfo {
+        let question = match request.queries.queries() {
+            [one] => Some(one.original()),
+            _ => None,
         };
-        let answer = message::respond(&replica.snapshot(), zone, &buf[..len], Transport::Udp, unix_seconds(), &mut rng);
-        if let Some(answer) = answer
-            && let Err(e) = socket.send_to(&answer, from).await
-        {
-            debug!(%from, error = %e, "DNS answer was not sent");
+        let transport = if request.protocol() == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
+        let asked = Asked { metadata: &request.metadata, question, edns: request.edns.as_ref(), transport };
+        let reply = message::reply(&self.replica.snapshot(), &self.zone, asked, unix_seconds(), &mut rand::rng());
+        let mut builder = MessageResponseBuilder::from_message_request(request);
+        if let Some(edns) = &reply.edns {
+            builder.edns(edns);
+        }
+        let response = builder.build(
+            reply.metadata,
+            reply.answers.iter(),
+            reply.authorities.iter(),
+            std::iter::empty(),
+            reply.additionals.iter(),
+        );
+        match out.send_response(response).await {
+            Ok(info) => info,
+            Err(e) => {
+                debug!(client = %request.src(), error = %e, "DNS answer was not sent");
+                Header { metadata: reply.metadata, counts: HeaderCounts::default() }.into()
+            }
         }
     }
-}
-
-async fn serve_tcp(listener: &TcpListener, zone: &Arc<Zone>, replica: &Arc<dyn Replica>) {
-    let slots = Arc::new(Semaphore::new(TCP_CONNECTIONS_MAX));
-    // Dropping the set with this future ends every connection.
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let (stream, from) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(e) => {
-                warn!(error = %e, "DNS accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let (zone, replica) = (Arc::clone(zone), Arc::clone(replica));
-        connections.spawn(async move {
-            if let Err(e) = converse(stream, &zone, &*replica).await {
-                debug!(%from, error = %e, "DNS connection");
-            }
-            drop(slot);
-        });
-    }
-}
-
-/// Queries of one connection, one after the other, until it closes or is silent for too long.
-async fn converse(mut stream: TcpStream, zone: &Zone, replica: &dyn Replica) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut rng = StdRng::from_rng(&mut rand::rng());
-    loop {
-        let query = timeout(TCP_TIMEOUT, read_query(&mut stream)).await??;
-        let Some(query) = query else { return Ok(()) };
-        let answer = message::respond(&replica.snapshot(), zone, &query, Transport::Tcp, unix_seconds(), &mut rng);
-        let Some(answer) = answer else { return Ok(()) };
-        let mut framed = Vec::with_capacity(answer.len() + 2);
-        framed.extend_from_slice(&u16::try_from(answer.len()).map_err(io::Error::other)?.to_be_bytes());
-        framed.extend_from_slice(&answer);
-        timeout(TCP_TIMEOUT, stream.write_all(&framed)).await??;
-    }
-}
-
-/// One length-prefixed query; `None` when the client is done.
-async fn read_query(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
-    let len = match stream.read_u16().await {
-        Ok(len) => usize::from(len),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    let mut query = Vec::new();
-    // Grows with what really arrives, not with what the prefix claims.
-    stream.take(len as u64).read_to_end(&mut query).await?;
-    Ok((query.len() == len).then_some(query))
 }
 
 /// The zone's serial number.

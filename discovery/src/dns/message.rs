@@ -1,20 +1,16 @@
-//! Packets: what is refused before it is read, and how an answer is made to fit.
+//! From a parsed query to a whole reply: what is refused, and how an answer is made to fit.
 //!
-//! Never answers an answer, never looks at a packet that does not hold exactly one question. An answer that is too
-//! long loses its additional records first, then answers, and then says so (TC).
+//! An answer that is too long loses its additional records first, then answers, and then says so (TC). Pure.
 
 use hickory_proto::{
-    op::{Edns, Message, OpCode, ResponseCode},
+    op::{Edns, Message, Metadata, OpCode, Query, ResponseCode},
     rr::{DNSClass, Record, RecordType},
 };
 use model::State;
 use rand::Rng;
-use tracing::warn;
 
 use super::answer::{Answer, Zone, answer};
 
-/// Bytes of a DNS header.
-const HEADER: usize = 12;
 /// The largest datagram sent: no link on the way has to cut it up.
 const UDP_MAX: u16 = 1232;
 /// Datagrams to clients that do not say what they can take.
@@ -30,53 +26,46 @@ pub enum Transport {
     Tcp,
 }
 
-/// The answer to one packet; `None` when it deserves none.
+/// A query as it was parsed.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub metadata: &'a Metadata,
+    /// The only question; none when there was not exactly one.
+    pub question: Option<&'a Query>,
+    pub edns: Option<&'a Edns>,
+    pub transport: Transport,
+}
+
+/// The reply to one query. `now` is Unix time in seconds.
 #[must_use]
-pub fn respond<R: Rng>(
-    state: &State,
-    zone: &Zone,
-    packet: &[u8],
-    transport: Transport,
-    now: u32,
-    rng: &mut R,
-) -> Option<Vec<u8>> {
-    let header = packet.get(..HEADER)?;
-    let is_response = header[2] & 0x80 != 0;
-    if is_response {
-        return None;
-    }
-    if (header[2] >> 3) & 0x0f != 0 {
-        return Some(bare(header, ResponseCode::NotImp));
-    }
-    // Counted before anything is read, because reading trusts the counts.
-    if u16::from_be_bytes([header[4], header[5]]) != 1 {
-        return Some(bare(header, ResponseCode::FormErr));
-    }
-    let Ok(query) = Message::from_vec(packet) else { return Some(bare(header, ResponseCode::FormErr)) };
-    let mut reply = Message::response(query.metadata.id, OpCode::Query);
-    reply.metadata.recursion_desired = query.metadata.recursion_desired;
-    reply.queries.clone_from(&query.queries);
-    let mut limit = match transport {
+pub fn reply<R: Rng>(state: &State, zone: &Zone, asked: Asked<'_>, now: u32, rng: &mut R) -> Message {
+    let mut reply = Message::response(asked.metadata.id, asked.metadata.op_code);
+    reply.metadata.recursion_desired = asked.metadata.recursion_desired;
+    reply.queries.extend(asked.question.cloned());
+    let mut limit = match asked.transport {
         Transport::Udp => UDP_PLAIN,
         Transport::Tcp => u16::MAX,
     };
-    if let Some(edns) = &query.edns {
+    if let Some(edns) = asked.edns {
         let mut ours = Edns::new();
         ours.set_max_payload(UDP_MAX).set_version(0).set_dnssec_ok(edns.flags().dnssec_ok);
         reply.set_edns(ours);
-        if transport == Transport::Udp {
+        if asked.transport == Transport::Udp {
             limit = edns.max_payload().clamp(UDP_PLAIN, UDP_MAX);
         }
         if edns.version() > 0 {
             reply.metadata.response_code = ResponseCode::BADVERS;
-            return encode(&reply);
+            return reply;
         }
     }
-    let question = query.queries.first()?;
-    let found = match (question.query_class(), question.query_type()) {
-        (_, RecordType::AXFR | RecordType::IXFR) => refuse(ResponseCode::NotImp),
-        (DNSClass::IN | DNSClass::ANY, _) => answer(state, zone, question, now, rng),
-        _ => refuse(ResponseCode::Refused),
+    let found = match asked.question {
+        _ if asked.metadata.op_code != OpCode::Query => refuse(ResponseCode::NotImp),
+        None => refuse(ResponseCode::FormErr),
+        Some(q) => match (q.query_class(), q.query_type()) {
+            (_, RecordType::AXFR | RecordType::IXFR) => refuse(ResponseCode::NotImp),
+            (DNSClass::IN | DNSClass::ANY, _) => answer(state, zone, q, now, rng),
+            _ => refuse(ResponseCode::Refused),
+        },
     };
     reply.metadata.response_code = found.code;
     reply.metadata.authoritative = matches!(found.code, ResponseCode::NoError | ResponseCode::NXDomain);
@@ -87,30 +76,8 @@ fn refuse(code: ResponseCode) -> Answer {
     Answer { code, ..Answer::default() }
 }
 
-/// A header and nothing else, for packets that were not understood.
-fn bare(header: &[u8], code: ResponseCode) -> Vec<u8> {
-    let mut reply = vec![0; HEADER];
-    reply[..2].copy_from_slice(&header[..2]);
-    // Response, the same opcode, and whether recursion was desired.
-    reply[2] = 0x80 | (header[2] & 0x79);
-    reply[3] = code.low();
-    reply
-}
-
-fn encode(message: &Message) -> Option<Vec<u8>> {
-    match message.to_vec() {
-        Ok(bytes) => Some(bytes),
-        Err(e) => {
-            warn!(error = %e, "DNS answer could not be written");
-            let mut failed = Message::error_msg(message.metadata.id, OpCode::Query, ResponseCode::ServFail);
-            failed.queries.clone_from(&message.queries);
-            failed.to_vec().ok()
-        }
-    }
-}
-
 /// As much of the answer as `limit` bytes take.
-fn fit(mut reply: Message, mut found: Answer, limit: usize) -> Option<Vec<u8>> {
+fn fit(mut reply: Message, mut found: Answer, limit: usize) -> Message {
     // What cannot fit whatever it is, is not even tried: the cost of an answer is bounded by its limit.
     let most = (limit / RECORD_MIN).min(TCP_ANSWERS_MAX);
     let cut = found.answers.len() > most;
@@ -123,19 +90,18 @@ fn fit(mut reply: Message, mut found: Answer, limit: usize) -> Option<Vec<u8>> {
 
     reply.answers = answers;
     reply.additionals.clone_from(&additionals);
-    let whole = encode(&reply)?;
-    if whole.len() <= limit {
-        return Some(whole);
+    if fits(&reply) {
+        return reply;
     }
     reply.additionals.clear();
     if fits(&reply) {
         let most = largest(additionals.len(), |n| fits(&with_additionals(&reply, &additionals[..n])));
-        return encode(&with_additionals(&reply, &additionals[..most]));
+        return with_additionals(&reply, &additionals[..most]);
     }
     let answers = std::mem::take(&mut reply.answers);
     reply.metadata.truncation = true;
     let most = largest(answers.len(), |n| fits(&with_answers(&reply, &answers[..n])));
-    encode(&with_answers(&reply, &answers[..most]))
+    with_answers(&reply, &answers[..most])
 }
 
 fn with_answers(reply: &Message, answers: &[Record]) -> Message {
