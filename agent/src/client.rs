@@ -15,7 +15,7 @@ use model::{AllocId, NodeId, Replica, TaskName};
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::driver::{self, Driver, Drivers, mock::Mock, raw_exec};
+use crate::driver::{self, Driver, Drivers, docker, mock::Mock, raw_exec};
 
 pub mod alloc_dir;
 mod alloc_runner;
@@ -99,7 +99,7 @@ impl Client {
         let journal = tokio::task::spawn_blocking(move || Journal::open(&journal_dir))
             .await
             .map_err(|e| Error::Store(e.to_string()))??;
-        let drivers = drivers(&config);
+        let drivers = drivers(&config, id);
         let services = Arc::new(Services { config, node: id, replica, drivers, journal, reporter: Reporter::new() });
         let synced = registration::register(&services, &cancel).await?;
         let tracker = TaskTracker::new();
@@ -124,7 +124,7 @@ impl Client {
     }
 }
 
-fn drivers(config: &Config) -> Drivers {
+fn drivers(config: &Config, id: NodeId) -> Drivers {
     let raw = raw_exec::RawExec::new(raw_exec::Config {
         enabled: config.raw_exec_enabled,
         runs_dir: config.data_dir.join("client").join("runs"),
@@ -133,6 +133,16 @@ fn drivers(config: &Config) -> Drivers {
     let mut all: Vec<Arc<dyn Driver>> = vec![raw];
     if config.mock_enabled {
         all.push(Mock::new(true));
+    }
+    if config.docker.enabled {
+        all.push(docker::Docker::new(docker::Config {
+            endpoint: config.docker.endpoint.clone(),
+            volumes_enabled: config.docker.volumes_enabled,
+            allow_privileged: config.docker.allow_privileged,
+            pull_timeout: config.docker.pull_timeout,
+            owner: id.to_string(),
+            state_dir: config.data_dir.join("client").join("docker"),
+        }));
     }
     all.into_iter().map(|d| (d.name(), d)).collect()
 }

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub mod cgroup;
 #[cfg(test)]
 mod conformance;
+pub mod docker;
 pub mod fields;
 pub mod mock;
 pub mod process;
@@ -252,6 +253,11 @@ pub trait Driver: Send + Sync + 'static {
             local: dirs.local.display().to_string(),
             secrets: dirs.secrets.display().to_string(),
         }
+    }
+
+    /// Ports inside the task's own network, by label, where the block maps them.
+    fn container_ports(&self, _config: &Value) -> BTreeMap<String, u16> {
+        BTreeMap::new()
     }
 
     /// Start a task. When this returns an error, nothing of it runs.

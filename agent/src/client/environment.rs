@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use model::{driver_config::Value, interpolate::Variables, job::Task};
+use model::{
+    driver_config::Value,
+    interpolate::{Variables, env_key},
+    job::Task,
+};
 
 use super::view::View;
 use crate::driver::SeenDirs;
@@ -12,7 +16,13 @@ const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG"
 
 /// Everything `${…}` may name in a task, with the paths as the task sees them.
 #[must_use]
-pub fn variables(view: &View, task: &Task, seen: &SeenDirs, inherit: bool) -> Variables {
+pub fn variables(
+    view: &View,
+    task: &Task,
+    seen: &SeenDirs,
+    inherit: bool,
+    mapped: &BTreeMap<String, u16>,
+) -> Variables {
     let mut vars = match view.group() {
         Some(group) => Variables::of(&view.job, group, Some(task), &view.alloc, &view.node),
         None => Variables::default(),
@@ -28,6 +38,10 @@ pub fn variables(view: &View, task: &Task, seen: &SeenDirs, inherit: bool) -> Va
         [("NOMAD_ALLOC_DIR", &seen.alloc), ("NOMAD_TASK_DIR", &seen.local), ("NOMAD_SECRETS_DIR", &seen.secrets)]
     {
         vars.env.insert(name.to_owned(), value.clone());
+    }
+    // A driver's own port map says where the task listens; the ports on the host keep their names.
+    for (label, port) in mapped {
+        vars.env.insert(format!("NOMAD_PORT_{}", env_key(label)), port.to_string());
     }
     // The `env` block may name the directories, which the model could not know.
     let again: BTreeMap<_, _> =

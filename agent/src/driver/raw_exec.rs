@@ -328,7 +328,7 @@ impl Driver for RawExec {
             let mut fifo =
                 pipe::OpenOptions::new().open_receiver(dir.join(file::ALIVE)).map_err(Error::io("watch the shim"))?;
             // A pipe that never had a writer since it was opened does not report its end: be one for a moment.
-            drop(held(dir));
+            let _ = held(dir);
             let mut byte = [0; 16];
             // Nobody writes; the end of the file is the end of the shim.
             while matches!(fifo.read(&mut byte).await, Ok(n) if n > 0) {}

@@ -53,7 +53,9 @@ impl TaskRunner {
         let dirs = self.shared.dir.create(&task.name, &task.user).map_err(io)?;
         let seen = self.driver.seen_dirs(&dirs);
         // A container brings its own PATH and HOME.
-        let vars = environment::variables(view, task, &seen, self.driver.name() == raw_exec::NAME);
+        let inherit = self.driver.name() == raw_exec::NAME;
+        let mapped = self.driver.container_ports(&task.config);
+        let vars = environment::variables(view, task, &seen, inherit, &mapped);
         let config = environment::config(task, &vars);
         let network = task.resources.network.as_ref().or_else(|| group.networks.first());
         let given = view.alloc.resources.tasks.get(&task.name).cloned().unwrap_or_default();
