@@ -37,6 +37,9 @@ use crate::queue::broker::{Broker, Delivery, Returned};
 /// Plans that wait for the applier before workers are held back.
 const PLANS_WAITING: usize = 128;
 
+/// Pause before the loops are started anew after one of them died.
+const BEFORE_ANEW: Duration = Duration::from_secs(1);
+
 /// How the leader's loops run.
 #[derive(Clone, Debug)]
 pub struct LeaderConfig {
@@ -144,7 +147,13 @@ pub async fn run(replica: Arc<dyn Replica>, config: LeaderConfig, cancel: Cancel
                 false
             };
             tokio::select! {
-                () = work => {}
+                () = work => {
+                    // A loop died. The state is intact, so begin the term's loops anew, but do not spin.
+                    tokio::select! {
+                        () = cancel.cancelled() => return,
+                        () = tokio::time::sleep(BEFORE_ANEW) => continue,
+                    }
+                }
                 lost = over => {
                     term.cancel();
                     info!("leadership ended; leader loops stopped");

@@ -1,5 +1,7 @@
 //! `apply` as a whole: determinism, the leaving handshake, services that follow their allocation.
 
+mod scheduling;
+
 use std::collections::BTreeMap;
 
 use uuid::Uuid;

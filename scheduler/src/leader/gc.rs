@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use model::{
-    Alloc, AllocId, Command, DeploymentId, EvalId, Job, JobKey, JobStatus, NodeId, NodeStatus, State, Timestamp,
+    Alloc, AllocId, ClientStatus, Command, DeploymentId, EvalId, Job, JobKey, JobStatus, NodeId, NodeStatus, State,
+    Timestamp,
 };
 
 /// How often the leader looks.
@@ -102,7 +103,96 @@ fn alloc_over(state: &State, alloc: &Alloc, job_gone: bool, old: &dyn Fn(Timesta
     }
     // Batch work that was done must be remembered as done while its job is; a failed allocation that the servers still
     // want is waiting for its next attempt.
-    let remembered = !alloc.server_terminal() && !job.stop;
+    let done = job.kind.runs_to_completion() && alloc.client == ClientStatus::Complete;
+    let remembered = !alloc.server_terminal() && !job.stop && (done || alloc.client == ClientStatus::Failed);
     let judged = alloc.deployment.and_then(|d| state.deployments.get(&d)).is_some_and(|d| d.status.active());
     !remembered && !judged
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{ClientStatus, NodeStatus, check::Verdict};
+
+    use super::*;
+    use crate::world::{World, batch, web};
+
+    fn gc(w: &mut World, force: bool) {
+        let command = collect(&w.state, w.now, force);
+        w.apply(command);
+    }
+
+    #[test]
+    fn nothing_that_is_needed_is_forgotten() {
+        let mut w = World::new(2);
+        for job in [web(2), batch(2)] {
+            w.run(job);
+            w.settle();
+        }
+        let done = w.live("batch")[0].id;
+        w.report(done, ClientStatus::Complete, None, Verdict::Passing);
+        w.work();
+        let before = w.state.allocs.clone();
+        w.pass(Duration::from_secs(30 * 24 * 3600));
+        gc(&mut w, true);
+        assert_eq!(w.state.allocs, before, "work that was done is remembered while its job runs");
+        assert_eq!(w.state.jobs.len(), 2);
+        w.settle();
+        assert_eq!((w.live("web").len(), w.live("batch").len()), (2, 1));
+    }
+
+    #[test]
+    fn what_is_over_goes_after_its_time_or_at_once_when_forced() {
+        for force in [true, false] {
+            let mut w = World::new(2);
+            for job in [web(2), batch(1)] {
+                w.run(job);
+                w.settle();
+            }
+            w.stop(&w.key("web"), false);
+            w.settle();
+            let done = w.live("batch")[0].id;
+            w.report(done, ClientStatus::Complete, None, Verdict::Passing);
+            w.work();
+            gc(&mut w, false);
+            assert_eq!(w.state.jobs.len(), 2, "too young");
+            if !force {
+                w.pass(Duration::from_secs(5 * 3600));
+            }
+            gc(&mut w, force);
+            assert!(w.state.jobs.is_empty() && w.state.allocs.is_empty() && w.state.evals.is_empty());
+            assert!(w.state.deployments.is_empty() && w.state.job_versions.is_empty());
+            assert!(is_empty(&collect(&w.state, w.now, true)));
+        }
+    }
+
+    #[test]
+    fn a_list_made_before_a_job_came_back_harms_nothing() {
+        let mut w = World::new(1);
+        w.run(web(1));
+        w.settle();
+        w.stop(&w.key("web"), false);
+        w.settle();
+        let stale = collect(&w.state, w.now, true);
+        w.run(web(1));
+        w.apply(stale);
+        assert_eq!((w.state.jobs.len(), w.live("web").len()), (1, 1));
+    }
+
+    #[test]
+    fn dead_nodes_go_once_nothing_is_left_on_them() {
+        let mut w = World::new(2);
+        w.run(web(1));
+        w.settle();
+        let node = w.live("web")[0].node;
+        let at = w.now;
+        w.apply(Command::NodeStatus { node, status: NodeStatus::Down, description: String::new(), at });
+        gc(&mut w, true);
+        assert_eq!(w.state.nodes.len(), 2, "its allocation is not lost yet");
+        w.work();
+        gc(&mut w, false);
+        assert_eq!(w.state.nodes.len(), 2);
+        w.pass(Duration::from_secs(25 * 3600));
+        gc(&mut w, false);
+        assert_eq!(w.state.nodes.len(), 1);
+    }
 }

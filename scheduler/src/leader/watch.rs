@@ -93,6 +93,9 @@ impl Watcher {
     }
 
     fn evals_changed(&mut self, before: &State, state: &State) {
+        if before.evals.ptr_eq(&state.evals) {
+            return;
+        }
         let at = now();
         for item in before.evals.diff(&state.evals) {
             match item {
