@@ -46,6 +46,23 @@ fn the_five_walkthrough_files() {
     }
 }
 
+/// The files in `jobs/`, and those they were made after, are jobs one may register.
+#[test]
+fn example_jobs_are_valid() {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../jobs");
+    let listed = |dir: PathBuf| fs::read_dir(dir).expect("jobs/ is there").filter_map(|e| e.ok().map(|e| e.path()));
+    let mut files: Vec<_> = listed(own.clone()).chain(listed(own.join("docker"))).collect();
+    files.retain(|f| f.extension().is_some_and(|x| x == "hcl"));
+    assert!(files.len() >= 10, "{files:?}");
+    files.extend(given("walkthrough").into_iter().flatten());
+    for file in files {
+        let job = read(&fs::read_to_string(&file).expect("readable"));
+        if let Err(errors) = crate::validate::validate(&job) {
+            panic!("{}: {errors:?}", file.display());
+        }
+    }
+}
+
 #[test]
 fn unknown_references_survive_as_text() {
     let job = read(
@@ -385,5 +402,13 @@ fn json_bodies() {
     let job = read("{\"Job\": {\"ID\": \"x\", \"TaskGroups\": [{\"Name\": \"g\", \"Count\": 2}]}}");
     assert_eq!((job.id.as_str(), job.groups[0].count), ("x", 2));
     assert!(refuse("{\"Job\": {\"ID\": 5}}").contains("ID: expected a string, found a number"));
+    let job = read(
+        r#"{"job": {"x": {"type": "batch", "group": {"g": {"count": "2", "task": {"t": {
+            "driver": "docker", "config": {"image": "${upper(\"i\")}-${NOMAD_DC}"}, "kill_timeout": "7s"}}}}}}}"#,
+    );
+    let task = &job.groups[0].tasks[0];
+    assert_eq!((job.id.as_str(), job.groups[0].count, task.kill_timeout.as_secs()), ("x", 2, 7));
+    assert_eq!(task.config.as_map().expect("map")["image"].as_str(), Some("I-${NOMAD_DC}"));
+    assert!(refuse(r#"{"job": {"x": {"gruop": {}}}}"#).contains("Did you mean \"group\"?"));
     assert!(refuse("{\n \"Job\": }").contains("job.hcl:2:"));
 }

@@ -13,6 +13,7 @@ use crate::spec::{
     schema::{self, FieldSpec, Label, Schema, Ty},
     suggest,
 };
+pub use convert::blocks_of_value;
 use convert::data_of_value;
 
 /// Names that may stand at the top of a job file.

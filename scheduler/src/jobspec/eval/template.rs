@@ -18,7 +18,7 @@ impl Scope<'_> {
         }
     }
 
-    pub(super) fn render(&self, t: &Template, place: &Place) -> Result<String> {
+    pub fn render(&self, t: &Template, place: &Place) -> Result<String> {
         let mut out = String::new();
         self.render_into(t, (false, false), place, &mut out)?;
         self.spend(out.len(), place)?;

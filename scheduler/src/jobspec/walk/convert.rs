@@ -85,7 +85,7 @@ fn block_of_value(map: &BTreeMap<String, Value>, schema: &'static Schema, place:
 }
 
 /// Blocks written as objects: by label when the kind has one, or a list.
-fn blocks_of_value(v: &Value, schema: &'static Schema, place: &Place) -> Result<Vec<Block>> {
+pub fn blocks_of_value(v: &Value, schema: &'static Schema, place: &Place) -> Result<Vec<Block>> {
     let wrong = || Error::new(place, format!("\"{}\" must be an object or a list of objects", schema.name));
     match v {
         Value::List(l) => {
