@@ -140,7 +140,7 @@ impl Agent {
             let _ = info.node_id.set(client.node_id());
         }
         roles::start_discovery(&mut parts, dns, listeners.catalog, &info)?;
-        roles::watch_balancer(&mut parts, balancer, &info);
+        roles::watch_balancer(&mut parts, balancer, &info).await;
         apis::start_http(&mut parts, listeners.http, &info, client.as_ref())?;
         let Parts { config, supervisor, addresses, replica, raft, data, .. } = parts;
         Ok(Self { config, addresses, started, supervisor, replica, raft, client, data })

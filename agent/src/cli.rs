@@ -114,10 +114,22 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(e) => {
-            eprintln!("Error: {e:#}");
+            eprintln!("Error: {}", told(&e));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes in one line; a cause whose words are there already is not said again.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |mut text, cause| {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        text
+    })
 }
 
 /// A runtime for commands that talk to the API: one thread is plenty.

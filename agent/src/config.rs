@@ -26,8 +26,8 @@ use tree::Position;
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot read the configuration {}: {source}. Check the path given with -config", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot read the configuration {}: {cause}. Check the path given with -config", path.display())]
+    Read { path: PathBuf, cause: std::io::Error },
     #[error("{}", list(.0))]
     Problems(Vec<Problem>),
     #[error("{}", list(.0))]

@@ -37,7 +37,9 @@ trap 'rm -rf "$context"' EXIT
 mkdir -p "$context/root/tmp" "$context/root/etc"
 cp "$TRINE" "$context/root/trine"
 # The name it is called by decides what the binary does, so that every image has its own entry.
-ln -s trine "$context/root/$name"
+# Both names are in both images, because the classic builder does not see a link that changed.
+ln -s trine "$context/root/http-echo"
+ln -s trine "$context/root/fabio"
 echo 'nobody:x:65534:65534:nobody:/:/trine' >"$context/root/etc/passwd"
 
 # Shared libraries and the loader, at the places the binary looks for them. A static binary has none.

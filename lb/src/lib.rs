@@ -72,6 +72,12 @@ impl Handle {
         self.view.routes()
     }
 
+    /// The admin API's view, for whoever shows the load balancer's figures elsewhere.
+    #[must_use]
+    pub fn view(&self) -> admin::View {
+        self.view.clone()
+    }
+
     /// Until it has stopped after `cancel`.
     pub async fn join(self) {
         // A panic was logged where it happened.

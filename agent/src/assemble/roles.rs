@@ -16,6 +16,7 @@ use crate::{
     client,
     config::{Config, Strategy},
     http_server, listen,
+    metrics::{self, Figure},
     supervise::{OnExit, Stage, Supervisor},
 };
 
@@ -240,9 +241,40 @@ fn forget_balancer(parts: &mut Parts, id: LbId) {
     parts.supervisor.spawn("forget load balancer", Stage::Role, OnExit::Note, work);
 }
 
-/// Watch the load balancer's end, and show its figures.
-pub(super) fn watch_balancer(parts: &mut Parts, handle: Option<lb::Handle>, _info: &Arc<Info>) {
-    if let Some(handle) = handle {
-        parts.spawn("load balancer", Stage::Edge, handle.join());
+/// Wait until the load balancer knows its routes, watch its end, and show its figures.
+pub(super) async fn watch_balancer(parts: &mut Parts, handle: Option<lb::Handle>, info: &Info) {
+    let Some(handle) = handle else { return };
+    if tokio::time::timeout(FIRST_CONTACT, handle.ready()).await.is_err() {
+        tracing::warn!("the load balancer has no routes yet: it waits for a server");
     }
+    let view = handle.view();
+    // Set once, here.
+    let _ = info.balancer.set(Box::new(move || balancer_figures(&view.status())));
+    parts.spawn("load balancer", Stage::Edge, handle.join());
+}
+
+fn balancer_figures(status: &lb::admin::wire::Status) -> Vec<Figure> {
+    let rising = |name, help, n| Figure::counter(name, help, metrics::index(n));
+    vec![
+        rising("trine_lb_requests_total", "Requests taken by the load balancer", status.requests),
+        rising("trine_lb_no_route_total", "Requests no route matched", status.no_route),
+        rising(
+            "trine_lb_client_errors_total",
+            "Requests the load balancer answered 400 to 499 itself",
+            status.client_errors,
+        ),
+        rising(
+            "trine_lb_gateway_errors_total",
+            "Requests the load balancer answered 500 and above itself",
+            status.gateway_errors,
+        ),
+        Figure::gauge("trine_lb_connections", "Client connections now", metrics::index(status.connections)),
+        Figure::gauge("trine_lb_websockets", "Tunnelled connections now", metrics::index(status.websockets)),
+        Figure::gauge("trine_lb_routes", "Routes", metrics::count(status.routes.len())),
+        Figure::gauge(
+            "trine_lb_tag_problems",
+            "Tags, or options of tags, without effect",
+            metrics::count(status.problems.len()),
+        ),
+    ]
 }

@@ -56,3 +56,12 @@ fn the_link_chooses_the_persona() {
     let words = with_command("fabio", vec!["fabio".into(), "-proxy.addr".into(), "10.0.0.1:80".into()]);
     assert!(matches!(parse(words).unwrap().command, Command::Fabio(_)));
 }
+
+#[test]
+fn causes_are_told_once() {
+    let cause = std::io::Error::other("disk full");
+    let error = anyhow::Error::new(cause).context("cannot write the log").context("no start");
+    assert_eq!(told(&error), "no start: cannot write the log: disk full");
+    let error = anyhow::Error::new(std::io::Error::other("disk full")).context("cannot write: disk full");
+    assert_eq!(told(&error), "cannot write: disk full");
+}

@@ -49,7 +49,7 @@ pub fn load(files: &[PathBuf], lookup: impl Fn(&str) -> Option<String>, flags: &
 
 /// A directory stands for its `.hcl` and `.json` files in the order of their names.
 fn expand(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let unreadable = |source| Error::Read { path: path.to_owned(), source };
+    let unreadable = |cause| Error::Read { path: path.to_owned(), cause };
     if !fs::metadata(path).map_err(unreadable)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

@@ -67,7 +67,7 @@ impl Value {
 
 /// Read one file.
 pub(super) fn read(path: &Path) -> Result<Map, Error> {
-    let unreadable = |source| Error::Read { path: path.to_owned(), source };
+    let unreadable = |cause| Error::Read { path: path.to_owned(), cause };
     let mut text = String::new();
     let read = File::open(path).and_then(|f| f.take(MAX_BYTES + 1).read_to_string(&mut text)).map_err(unreadable)?;
     if read as u64 > MAX_BYTES {
