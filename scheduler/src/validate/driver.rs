@@ -9,6 +9,8 @@ struct Driver {
     name: &'static str,
     required: &'static [&'static str],
     keys: &'static [&'static str],
+    /// Keys the driver has elsewhere, and refuses here.
+    later: &'static [&'static str],
 }
 
 /// Drivers Trine has.
@@ -21,16 +23,9 @@ const DRIVERS: [Driver; 3] = [
             "args",
             "auth",
             "auth_soft_fail",
-            "advertise_ipv6_address",
             "cap_add",
             "cap_drop",
-            "cgroupns",
             "command",
-            "container_exists_attempts",
-            "cpu_cfs_period",
-            "cpu_hard_limit",
-            "cpuset_cpus",
-            "devices",
             "dns_options",
             "dns_search_domains",
             "dns_servers",
@@ -43,38 +38,48 @@ const DRIVERS: [Driver; 3] = [
             "image_pull_timeout",
             "init",
             "interactive",
-            "ipc_mode",
-            "ipv4_address",
-            "ipv6_address",
-            "isolation",
             "labels",
-            "load",
             "logging",
-            "mac_address",
-            "memory_hard_limit",
             "mount",
             "mounts",
             "network_aliases",
             "network_mode",
-            "oom_score_adj",
-            "pid_mode",
             "pids_limit",
             "port_map",
             "ports",
             "privileged",
             "readonly_rootfs",
-            "runtime",
-            "security_opt",
             "shm_size",
-            "storage_opt",
             "sysctl",
             "tty",
+            "tmpfs",
             "ulimit",
+            "volumes",
+            "work_dir",
+        ],
+        later: &[
+            "cgroupns",
+            "cpuset_cpus",
+            "cpu_hard_limit",
+            "cpu_cfs_period",
+            "container_exists_attempts",
+            "devices",
+            "ipc_mode",
+            "ipv4_address",
+            "ipv6_address",
+            "advertise_ipv6_address",
+            "isolation",
+            "load",
+            "mac_address",
+            "memory_hard_limit",
+            "oom_score_adj",
+            "pid_mode",
+            "runtime",
+            "security_opt",
+            "storage_opt",
             "userns_mode",
             "uts_mode",
             "volume_driver",
-            "volumes",
-            "work_dir",
         ],
     },
     Driver {
@@ -89,6 +94,7 @@ const DRIVERS: [Driver; 3] = [
             "oom_score_adj",
             "work_dir",
         ],
+        later: &[],
     },
     Driver {
         name: "mock_driver",
@@ -115,6 +121,7 @@ const DRIVERS: [Driver; 3] = [
             "driver_advertise",
             "driver_port_map",
         ],
+        later: &[],
     },
 ];
 
@@ -139,7 +146,11 @@ pub fn config(t: &Task, place: &str, report: &mut Report) {
         report.error(place, "\"config\" must be a block of key = value");
         return;
     };
-    for key in map.keys().filter(|k| !driver.keys.contains(&k.as_str())) {
+    for key in map.keys().map(String::as_str).filter(|k| !driver.keys.contains(k)) {
+        if driver.later.contains(&key) {
+            report.error(place, format!("config: the driver {} does not support {key:?} yet; remove it", driver.name));
+            continue;
+        }
         let hint = suggest::hint(key, driver.keys.iter().copied());
         report.error(place, format!("config: the driver {} does not know {key:?}.{hint}", driver.name));
     }
