@@ -320,3 +320,134 @@ fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
     }
     out
 }
+
+fn with_service(mut task: Task, port: u16) -> Task {
+    use model::service::{CheckSpec, Probe, Service};
+    let check = CheckSpec {
+        name: "up".into(),
+        probe: Probe::Tcp,
+        port: String::new(),
+        address_mode: None,
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        initial: None,
+        success_before_passing: 0,
+        failures_before_critical: 0,
+        failures_before_warning: 0,
+        task: None,
+        on_update: None,
+        restart: None,
+    };
+    task.services =
+        vec![Service { name: "web".into(), port: port.to_string(), checks: vec![check], ..Service::default() }];
+    task
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_and_health_are_reported_and_kept_over_a_restart_of_the_agent() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let port = listener.local_addr().expect("bound").port();
+    let w = World::new().await;
+    let mut j = job("j", vec![with_service(sh("exec sleep 300"), port)]);
+    j.groups[0].migrate.min_healthy_time = Duration::from_millis(50);
+    let id = w.place(j, 7);
+    let passing = |a: &Alloc| a.checks.values().any(|c| c.verdict == model::check::Verdict::Passing);
+    w.until("passing", id, passing).await;
+    w.until("healthy", id, Alloc::healthy).await;
+    assert_eq!(w.replica.snapshot().service("web").map(|s| s.instances.len()), Some(1));
+    let w = w.restart().await;
+    // Every state on the way has the instance: routes must not flicker while an agent is upgraded.
+    let watch = Arc::clone(&w.replica);
+    let mut applied = watch.waiters().applied();
+    let flicker = async {
+        loop {
+            let state = watch.snapshot();
+            let alloc = &state.allocs[&id];
+            assert!(passing(alloc) && running(alloc), "{alloc:#?}");
+            applied.changed().await.expect("goes on");
+        }
+    };
+    let taken_up = async {
+        while w.client.runners.shared(id).is_none_or(|s| s.handles().is_empty()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    tokio::select! {
+        () = flicker => {}
+        () = taken_up => {}
+    }
+    w.client.restart(id, None).await.expect("restarts");
+    w.until("passing again", id, |a| passing(a) && state(a, "t").restarts == 1).await;
+    w.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_signalled_only_when_load_balancers_have_let_go() {
+    let w = World::new().await;
+    let lb = model::LbId(Uuid::from_u128(77));
+    w.replica.apply(Command::LbRegister { id: lb, node: "n1".into() }).expect("registers");
+    let id = w.place(job("j", vec![with_service(sh("exec sleep 300"), 1)]), 8);
+    w.until("running", id, running).await;
+    w.stop(id);
+    assert!(w.alloc(id).leaving.as_ref().is_some_and(|l| l.awaiting.contains(&lb)));
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let a = w.alloc(id);
+    assert!(running(&a) && kinds(&a, "t").last().is_some_and(|k| k == "Started"), "still untouched: {a:#?}");
+    w.replica.apply(Command::LbDrained { id: lb, allocs: vec![id] }).expect("drains");
+    w.until("complete", id, |a| a.client == ClientStatus::Complete).await;
+    w.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hooks_run_in_their_order() {
+    use model::job::{Hook, Lifecycle};
+    let w = World::new().await;
+    let named = |name: &str, script: &str, hook: Option<(Hook, bool)>| Task {
+        name: name.into(),
+        lifecycle: hook.map(|(hook, sidecar)| Lifecycle { hook, sidecar }),
+        ..sh(&format!("echo {name} >> $NOMAD_ALLOC_DIR/data/order; {script}"))
+    };
+    let mut j = job(
+        "j",
+        vec![
+            named("clean", "exit 0", Some((Hook::Poststop, false))),
+            named("main", "sleep 0.2; exit 0", None),
+            named("side", "exec sleep 300", Some((Hook::Poststart, true))),
+            named("init", "exit 0", Some((Hook::Prestart, false))),
+        ],
+    );
+    j.kind = model::JobKind::Batch;
+    let id = w.place(j, 9);
+    let a = w.until("over", id, |a| a.client.terminal()).await;
+    assert_eq!(a.client, ClientStatus::Complete, "{a:#?}");
+    let order = w.dir.path().join("alloc").join(id.to_string()).join("alloc/data/order");
+    assert_eq!(std::fs::read_to_string(order).expect("reads"), "init\nmain\nside\nclean\n");
+    w.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_is_waited_for_until_the_leaving_allocation_lets_go_of_it() {
+    let w = World::new().await;
+    let port = |a: &mut Alloc| {
+        a.resources.ports.push(model::resource::PortMapping {
+            label: "http".into(),
+            value: 18_080,
+            to: 18_080,
+            host_ip: "127.0.0.1".into(),
+            task: None,
+        });
+    };
+    let mut deaf = sh("trap '' INT; while :; do sleep 0.05; done");
+    deaf.kill_timeout = Duration::from_millis(400);
+    let old = w.place_with(job("old", vec![deaf]), 10, port);
+    w.until("running", old, running).await;
+    w.stop(old);
+    let new = w.place_with(job("new", vec![sh("exec sleep 300")]), 11, port);
+    w.until("running", new, |a| {
+        assert!(a.client == ClientStatus::Pending || w.alloc(old).client.terminal(), "started too early");
+        running(a)
+    })
+    .await;
+    w.end().await;
+}
