@@ -90,7 +90,8 @@ fn a_failing_check_is_seen_and_not_routed() {
         }
     });
     let reply = agent.http.get(&agent.lb_url("/echo")).expect("the load balancer answers");
-    assert_eq!(reply.status, 404, "{reply:?}");
+    assert_eq!(reply.status, 503, "{reply:?}");
+    contains_all(&reply.body, &["echo", "no instance that passes"]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn visit(browser: &str, profile: &Path, url: &str, what: &[&str]) -> Result<Stri
     let out = Command::new("timeout")
         .args(["60", browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"])
-        .args(["--enable-logging=stderr", "--window-size=1280,900", "--timeout=4000"])
+        .args(["--enable-logging=stderr", "--window-size=1280,900", "--virtual-time-budget=4000"])
         .arg(format!("--user-data-dir={}", profile.display()))
         .args(what)
         .arg(url)
@@ -55,7 +55,7 @@ fn every_view_shows_what_runs() {
         ("routes", "#/routes".to_owned(), vec!["/echo", "20.0 %"]),
     ];
     for (name, hash, wanted) in views {
-        let url = agent.url(&format!("/ui/{hash}"));
+        let url = agent.url(&format!("/ui/?still{hash}"));
         let dom = visit(browser, profile.path(), &url, &["--dump-dom"]).unwrap_or_else(|e| panic!("{name}: {e}"));
         for word in wanted {
             assert!(dom.contains(word), "{name}: no {word:?} in\n{dom}");

@@ -20,6 +20,9 @@ const ROUTES = [
   [/^#\/routes$/, cluster.routes],
 ];
 
+// `/ui/?still` shows the present and does not follow it: for pictures and for printing.
+export const still = new URLSearchParams(location.search).has("still");
+
 let current = new AbortController();
 
 /// GET as JSON with its index; throws the server's own words.
@@ -57,6 +60,7 @@ async function follow(view, args, signal) {
       live.className = "";
       live.textContent = "live";
       draw(page.render(watched.value, ...rest));
+      if (still) return;
       if (index === 0) await pause(2000, signal);
     } catch (error) {
       if (signal.aborted) return;

@@ -1,6 +1,6 @@
 // Jobs, allocations and their logs.
 
-import { get, send } from "/ui/app.js";
+import { send, still } from "/ui/app.js";
 import { ago, allocState, el, facts, link, short, squares, status, table } from "/ui/dom.js";
 
 const path = (id) => encodeURIComponent(id);
@@ -136,7 +136,7 @@ function logs(id, tasks, signal) {
     running.abort();
     running = new AbortController();
     text.textContent = "";
-    pour(`/v1/client/fs/logs/${id}?task=${encodeURIComponent(task.value)}&type=${stream.value}&follow=true&plain=true&origin=end&offset=50000`, text, AbortSignal.any([running.signal, signal]));
+    pour(`/v1/client/fs/logs/${id}?task=${encodeURIComponent(task.value)}&type=${stream.value}&follow=${!still}&plain=true&origin=end&offset=50000`, text, AbortSignal.any([running.signal, signal]));
   };
   task.addEventListener("change", start);
   stream.addEventListener("change", start);
