@@ -100,8 +100,8 @@ impl AllocRunner {
         Finished::Over
     }
 
-    /// Until the ports it was given are let go by allocations of this node that are leaving, and the data of the one
-    /// it follows can be taken over. `false` when it is stopped or the agent leaves first.
+    /// Until the ports it was given are let go by allocations of this node that are leaving, and the one whose place it
+    /// takes has ended. `false` when it is stopped or the agent leaves first.
     async fn ready(&mut self) -> bool {
         let mut views = self.shared.views();
         let replica = Arc::clone(&self.shared.services.replica);
@@ -141,11 +141,11 @@ impl AllocRunner {
     fn obstacle(&self, view: &View) -> Option<String> {
         let state = self.shared.services.replica.snapshot();
         let ours = &view.alloc.resources.ports;
-        let sticky = view.group().is_some_and(|g| g.disk.sticky);
         let blocks = |other: &model::Alloc| {
             let shares = other.resources.ports.iter().any(|p| ours.iter().any(|o| o.value == p.value));
-            let data = sticky && view.alloc.previous == Some(other.id);
-            other.id != view.alloc.id && other.server_terminal() && !other.client.terminal() && (shares || data)
+            // Its room, and with a sticky disk its data, are this one's: the scheduler counted the pair once.
+            let follows = view.alloc.previous == Some(other.id);
+            other.id != view.alloc.id && other.server_terminal() && !other.client.terminal() && (shares || follows)
         };
         state
             .allocs_on_node(self.shared.services.node)
