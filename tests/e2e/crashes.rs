@@ -87,7 +87,7 @@ fn kill_nine_at_random_moments() {
     for round in 0..ROUNDS {
         std::thread::sleep(Duration::from_millis(rng.random_range(0..400)));
         agent.kill9();
-        agent = setup.spawn();
+        agent.restart();
         // Half of the kills hit the start itself.
         if rng.random_bool(0.5) {
             agent.ready();
@@ -125,7 +125,8 @@ fn starts_are_not_repeated_when_killed_while_placing() {
         agent.run_job(&echo_job(5, &format!("round {round}")));
         std::thread::sleep(Duration::from_millis(rng.random_range(0..150)));
         agent.kill9();
-        agent = setup.start();
+        agent.restart();
+        agent.ready();
         agent.wait_running("echo", 5, Duration::from_secs(40));
         let settled = eventually("one process for each allocation", Duration::from_secs(40), || {
             let running: Vec<_> = agent.running("echo")?;

@@ -74,20 +74,23 @@ impl Setup {
 
     /// Start the agent; its talk goes to `agent.log` in the directory.
     pub fn spawn(&self) -> Agent {
+        Agent { setup: self.clone(), child: self.child(), http: http::Client::default() }
+    }
+
+    fn child(&self) -> Child {
         fs::create_dir_all(&self.dir).expect("the test's directory can be made");
         let config = self.dir.join("agent.hcl");
         fs::write(&config, self.config()).expect("the configuration can be written");
         let log =
             fs::OpenOptions::new().create(true).append(true).open(self.dir.join("agent.log")).expect("the log opens");
-        let child = Command::new(&self.binary)
+        Command::new(&self.binary)
             .args(["agent", "-config"])
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file handle can be copied"))
             .stderr(log)
             .spawn()
-            .expect("the binary under test starts");
-        Agent { setup: self.clone(), child, http: http::Client::default() }
+            .expect("the binary under test starts")
     }
 
     /// Run the command line against this agent.
@@ -151,6 +154,13 @@ impl Agent {
     pub fn kill9(&mut self) {
         self.child.kill().expect("the agent was running");
         self.child.wait().expect("a killed child can be waited for");
+    }
+
+    /// Start it again on what it left; its tasks are not touched.
+    pub fn restart(&mut self) {
+        self.child = self.setup.child();
+        // Connections to the process that is gone are of no use.
+        self.http = http::Client::default();
     }
 
     /// Ask it to stop and wait; the exit code.
