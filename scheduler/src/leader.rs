@@ -157,17 +157,18 @@ pub async fn run(replica: Arc<dyn Replica>, config: LeaderConfig, cancel: Cancel
                 lost = over => {
                     term.cancel();
                     info!("leadership ended; leader loops stopped");
-                    if !lost {
-                        return;
+                    if lost {
+                        continue;
                     }
-                    continue;
+                    // Replication has stopped: nobody will lead here again, and the agent still answers reads.
+                    return cancel.cancelled().await;
                 }
                 () = cancel.cancelled() => return,
             }
         }
         tokio::select! {
             () = cancel.cancelled() => return,
-            changed = leadership.changed() => if changed.is_err() { return },
+            changed = leadership.changed() => if changed.is_err() { return cancel.cancelled().await },
         }
     }
 }
