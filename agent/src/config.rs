@@ -249,18 +249,12 @@ impl Default for Lb {
 }
 
 /// Task drivers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drivers {
     /// Runs commands as the agent's user, unconfined: off unless asked for.
     pub raw_exec: bool,
     pub mock: bool,
     pub docker: Docker,
-}
-
-impl Default for Drivers {
-    fn default() -> Self {
-        Self { raw_exec: false, mock: false, docker: Docker::default() }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ pub fn filter(level: &str) -> Result<EnvFilter, BadLevel> {
         return Err(BadLevel(level.into(), "not a level".into()));
     }
     // Libraries speak only from `warn` up, unless asked by name.
-    let directives = if plain && level.to_ascii_lowercase() != "trace" {
+    let directives = if plain && !level.eq_ignore_ascii_case("trace") {
         format!("warn,trine={level},model={level},scheduler={level},discovery={level},lb={level},agent={level}")
     } else {
         level.to_owned()

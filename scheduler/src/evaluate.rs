@@ -147,12 +147,11 @@ impl<'a> Realise<'a> {
         let Some(group) = p.job.group(&p.group) else { return };
         // A group that failed once fails again: fold, instead of searching every node once more. A replacement that
         // may take its predecessor's room is another matter.
-        if matches!(p.room, Room::Free) && p.node.is_none() && p.avoid.is_empty() {
-            if let Some(metric) = self.failed.get_mut(&p.group) {
-                metric.coalesced_failures += 1;
-                *self.queued.entry(p.group.clone()).or_default() += 1;
-                return;
-            }
+        let again = matches!(p.room, Room::Free) && p.node.is_none() && p.avoid.is_empty();
+        if let Some(metric) = self.failed.get_mut(&p.group).filter(|_| again) {
+            metric.coalesced_failures += 1;
+            *self.queued.entry(p.group.clone()).or_default() += 1;
+            return;
         }
         let mut ask = Ask { job: &p.job, group, from: None, avoid: p.avoid.clone(), prefer: sticky(p, group) };
         let incumbent = match &p.room {
@@ -169,15 +168,15 @@ impl<'a> Realise<'a> {
         ask.from = incumbent.map(|a| &**a);
         match self.find(&ask, p.node) {
             Ok(spot) => self.take(p, group, spot, incumbent),
-            Err((full, metric)) => self.refused(p, full, metric),
+            Err((full, metric)) => self.refused(p, full, *metric),
         }
     }
 
-    fn find(&mut self, ask: &Ask<'_>, node: Option<NodeId>) -> Result<Spot<'a>, (bool, AllocMetric)> {
+    fn find(&mut self, ask: &Ask<'_>, node: Option<NodeId>) -> Result<Spot<'a>, (bool, Box<AllocMetric>)> {
         let Some(id) = node else { return self.placer.place(ask).map_err(|m| (true, m)) };
         match self.placer.nodes().iter().find(|n| n.id == id).copied() {
-            Some(node) => self.placer.place_on(ask, node).map_err(|r| (r.full, r.metric)),
-            None => Err((false, AllocMetric::default())),
+            Some(node) => self.placer.place_on(ask, node).map_err(|r| (r.full, Box::new(r.metric))),
+            None => Err((false, Box::default())),
         }
     }
 
@@ -288,7 +287,7 @@ impl<'a> Realise<'a> {
             }
             let ask = Ask { job, group, from: None, avoid: Default::default(), prefer: None };
             if let Err(metric) = self.placer.place(&ask) {
-                self.failed.insert(group.name.clone(), metric);
+                self.failed.insert(group.name.clone(), *metric);
             }
         }
     }

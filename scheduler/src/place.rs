@@ -133,7 +133,7 @@ impl<'a> Placer<'a> {
     }
 
     /// The best node, or why there is none.
-    pub fn place(&mut self, ask: &Ask<'_>) -> Result<Spot<'a>, AllocMetric> {
+    pub fn place(&mut self, ask: &Ask<'_>) -> Result<Spot<'a>, Box<AllocMetric>> {
         let mut metric = self.blank_metric();
         let counts = self.spread_counts(ask);
         let limit = self.limit(ask);
@@ -168,13 +168,13 @@ impl<'a> Placer<'a> {
             }
             None => {
                 self.explain_closed(&mut metric);
-                Err(metric)
+                Err(Box::new(metric))
             }
         }
     }
 
     /// Place on this very node (system jobs).
-    pub fn place_on(&mut self, ask: &Ask<'_>, node: &'a Node) -> Result<Spot<'a>, Refused> {
+    pub fn place_on(&mut self, ask: &Ask<'_>, node: &'a Node) -> Result<Spot<'a>, Box<Refused>> {
         let mut metric = self.blank_metric();
         metric.nodes_evaluated = 1;
         match self.try_node(ask, node) {
@@ -185,7 +185,7 @@ impl<'a> Placer<'a> {
             Err(no) => {
                 let full = matches!(no, No::Full(_));
                 refuse(&mut metric, node, no);
-                Err(Refused { full, metric })
+                Err(Box::new(Refused { full, metric }))
             }
         }
     }

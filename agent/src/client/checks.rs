@@ -2,7 +2,11 @@
 //!
 //! A check runs while its task does; it begins anew when the task or its definition is another.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use discovery::check::{self, ScriptRunner};
 use futures_util::future::BoxFuture;
@@ -83,12 +87,11 @@ pub async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
             shared.keep_checks(|id| ought.contains_key(id));
         }
         for (id, check) in ought {
-            if !running.contains_key(&id) {
-                let token = cancel.child_token();
-                let known = states.get(&id).map(|s| s.verdict);
-                tokio::spawn(attend(Arc::clone(&shared), id.clone(), check.clone(), known, token.clone()));
-                running.insert(id, (check, token));
-            }
+            let Entry::Vacant(place) = running.entry(id.clone()) else { continue };
+            let token = cancel.child_token();
+            let known = states.get(&id).map(|s| s.verdict);
+            tokio::spawn(attend(Arc::clone(&shared), id, check.clone(), known, token.clone()));
+            place.insert((check, token));
         }
         tokio::select! {
             () = cancel.cancelled() => return,

@@ -145,7 +145,7 @@ impl Runners {
     /// Tasks of allocations that the state does not know: end them, and forget their directories.
     async fn end_strays(&self) {
         let state = self.services.replica.snapshot();
-        let stray = |id: &AllocId| !state.allocs.get(id).is_some_and(|a| a.node == self.services.node);
+        let stray = |id: &AllocId| state.allocs.get(id).is_none_or(|a| a.node != self.services.node);
         let mut handles: BTreeMap<TaskKey, (String, Handle)> = BTreeMap::new();
         for (key, record) in self.services.journal.all() {
             if let (true, Phase::Running(handle)) = (stray(&key.alloc), record.phase) {

@@ -141,7 +141,7 @@ impl<'a> Section<'a> {
     /// A block of free keys with scalar values.
     pub fn table(&mut self, key: &'static str) -> Option<BTreeMap<String, String>> {
         let node = self.take(key)?;
-        let Some(entries) = self.entries_of(key, node) else { return None };
+        let entries = self.entries_of(key, node)?;
         let mut out = BTreeMap::new();
         for (name, _, value) in entries {
             let text = match &value.value {

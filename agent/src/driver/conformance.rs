@@ -29,10 +29,13 @@ enum Script {
     Deaf,
 }
 
+/// Makes a driver that keeps its files under a directory.
+type Make = Box<dyn Fn(&Path) -> Arc<dyn Driver>>;
+
 /// A driver under test.
 struct Subject {
     dir: tempfile::TempDir,
-    make: Box<dyn Fn(&Path) -> Arc<dyn Driver>>,
+    make: Make,
     config: fn(Script) -> Value,
     /// Tasks are processes of their own: they outlive the driver's memory, print what they are told, run commands.
     real: bool,
@@ -117,7 +120,7 @@ impl Subject {
         Some(subject)
     }
 
-    fn of(make: Box<dyn Fn(&Path) -> Arc<dyn Driver>>, config: fn(Script) -> Value, real: bool) -> Self {
+    fn of(make: Make, config: fn(Script) -> Value, real: bool) -> Self {
         Self { dir: tempfile::tempdir().expect("a directory"), make, config, real }
     }
 

@@ -248,8 +248,7 @@ fn held(dir: &Path) -> bool {
 
 fn tail(dir: &Path) -> String {
     let text = fs::read_to_string(dir.join(file::LOG)).unwrap_or_default();
-    let last = text.lines().last().unwrap_or("its log is empty").chars().take(200).collect();
-    last
+    text.lines().last().unwrap_or("its log is empty").chars().take(200).collect()
 }
 
 fn parts(handle: &Handle) -> Result<(&Path, i32, u64), Error> {

@@ -1,3 +1,5 @@
+//! Differences as `job plan` shows them.
+
 use super::*;
 use crate::jobspec::{ParseOptions, parse};
 

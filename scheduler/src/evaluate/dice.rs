@@ -20,7 +20,7 @@ impl Dice {
     }
 
     /// The next 64 bits (splitmix64).
-    pub fn next(&mut self) -> u64 {
+    pub fn roll(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -30,7 +30,7 @@ impl Dice {
 
     /// A number in `0..n`; 0 when `n` is 0. The bias of the plain remainder does not matter for ports and node order.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next().checked_rem(n).unwrap_or(0)
+        self.roll().checked_rem(n).unwrap_or(0)
     }
 
     /// Mix a list (Fisher–Yates).

@@ -1,3 +1,5 @@
+//! Job files as people write them: forms, variables, mistakes, and real files from elsewhere.
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What registration refuses, and in which words.
+
 use super::*;
 use crate::jobspec::{ParseOptions, parse};
 

@@ -115,21 +115,7 @@ impl Sim {
     fn step(&mut self, op: &Op) {
         let at = self.w.now;
         match op.clone() {
-            Op::Run { job: n, kind, count, memory, fixed, parallel, canary, mark, revert } => {
-                let mut j = job(n, kind);
-                let group = &mut j.groups[0];
-                group.count = if j.kind.per_node() { 1 } else { count };
-                group.tasks[0].resources.memory_mb = memory;
-                group.tasks[0].env.insert("MARK".into(), mark.to_string());
-                if fixed && !group.networks.is_empty() {
-                    group.networks[0].ports[0].fixed = Some(8000 + u16::from(n));
-                }
-                if j.kind == JobKind::Service {
-                    group.update =
-                        Some(Update { max_parallel: parallel, canary, auto_revert: revert, ..Update::default() });
-                }
-                self.w.submit(j);
-            }
+            run @ Op::Run { .. } => self.run(run),
             Op::Scale { job, count } => {
                 let Some(key) = self.keys().into_iter().nth(job.into()) else { return };
                 let j = self.w.state.jobs[&key].clone();
@@ -190,6 +176,22 @@ impl Sim {
         self.drains();
         self.w.work();
         self.check();
+    }
+
+    fn run(&mut self, op: Op) {
+        let Op::Run { job: n, kind, count, memory, fixed, parallel, canary, mark, revert } = op else { return };
+        let mut j = job(n, kind);
+        let group = &mut j.groups[0];
+        group.count = if j.kind.per_node() { 1 } else { count };
+        group.tasks[0].resources.memory_mb = memory;
+        group.tasks[0].env.insert("MARK".into(), mark.to_string());
+        if fixed && !group.networks.is_empty() {
+            group.networks[0].ports[0].fixed = Some(8000 + u16::from(n));
+        }
+        if j.kind == JobKind::Service {
+            group.update = Some(Update { max_parallel: parallel, canary, auto_revert: revert, ..Update::default() });
+        }
+        self.w.submit(j);
     }
 
     fn status(&mut self, n: u8, status: NodeStatus) {

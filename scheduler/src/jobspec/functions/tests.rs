@@ -1,3 +1,5 @@
+//! Functions of job files, by example.
+
 use super::*;
 use crate::jobspec::eval::{Declared, Root};
 

@@ -1,3 +1,5 @@
+//! The API's job JSON: round trips, legacy forms, wrong types.
+
 use serde_json::json;
 
 use super::*;
