@@ -201,6 +201,10 @@ impl AgentInfo for Info {
     }
 
     fn metrics(&self, prometheus: bool) -> String {
+        if prometheus && !self.config.telemetry.prometheus_metrics {
+            // The API answers an empty text with 415, as it does where the format was not switched on.
+            return String::new();
+        }
         let figures = self.figures();
         if prometheus {
             metrics::prometheus(&figures)

@@ -129,8 +129,6 @@ pub struct Server {
     pub enabled: bool,
     /// How many servers form the cluster. Only 1 is built.
     pub bootstrap_expect: u32,
-    /// Longest silence of a client before its node is down, beyond its time to live.
-    pub heartbeat_grace: Option<Duration>,
 }
 
 /// The role that runs allocations.
@@ -304,7 +302,7 @@ impl Default for Config {
             insecure: false,
             advertise: Advertise::default(),
             ports: Ports::default(),
-            server: Server { enabled: false, bootstrap_expect: 1, heartbeat_grace: None },
+            server: Server { enabled: false, bootstrap_expect: 1 },
             client: Client::default(),
             discovery: Discovery::default(),
             lb: Lb::default(),

@@ -82,7 +82,6 @@ fn ports(ports: &mut Ports, s: &mut Section<'_>) {
 fn server(config: &mut Config, s: &mut Section<'_>) {
     set!(config.server.enabled, s.flag("enabled"));
     set!(config.server.bootstrap_expect, s.number("bootstrap_expect", 1..=9));
-    set!(config.server.heartbeat_grace, s.duration("heartbeat_grace").map(Some));
     for key in ["retry_join", "server_join"] {
         if let Some(at) = s.position_of(key) {
             let at = at.clone();

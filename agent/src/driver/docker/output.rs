@@ -105,7 +105,7 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self) {
-        let mut last = fs::read_to_string(&self.place).unwrap_or_default();
+        let mut last = Places::read(&self.place);
         loop {
             match self.stream(&mut last).await {
                 Ok(()) => break,
@@ -131,11 +131,11 @@ impl Follower {
     }
 
     /// Until the container ends or the engine hangs up.
-    async fn stream(&mut self, last: &mut String) -> Result<(), bollard::errors::Error> {
+    async fn stream(&mut self, last: &mut Places) -> Result<(), bollard::errors::Error> {
         let Ok(docker) = self.engine.get().await else {
             return Err(bollard::errors::Error::RequestTimeoutError);
         };
-        let since = last.get(..19).and_then(epoch).and_then(|s| i32::try_from(s).ok()).unwrap_or(0);
+        let since = last.earlier().get(..19).and_then(epoch).and_then(|s| i32::try_from(s).ok()).unwrap_or(0);
         let how = LogsOptionsBuilder::default()
             .follow(true)
             .stdout(true)
@@ -148,18 +148,18 @@ impl Follower {
         let mut written = Instant::now();
         while let Some(item) = lines.next().await {
             let item = item?;
-            let (sink, message) = match &item {
-                LogOutput::StdErr { message } => (&mut self.sinks.err, message),
+            let (sink, last_of, message) = match &item {
+                LogOutput::StdErr { message } => (&mut self.sinks.err, &mut last.err, message),
                 LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => {
-                    (&mut self.sinks.out, message)
+                    (&mut self.sinks.out, &mut last.out, message)
                 }
             };
             let (stamp, text) = split(message);
             if let Some(stamp) = stamp {
-                if stamp <= last.as_str() {
+                if stamp <= last_of.as_str() {
                     continue;
                 }
-                stamp.clone_into(last);
+                stamp.clone_into(last_of);
             }
             sink.write(text);
             if written.elapsed() > REMEMBER_EVERY {
@@ -170,18 +170,38 @@ impl Follower {
         Ok(())
     }
 
-    fn remember(&self, last: &str) {
+    fn remember(&self, last: &Places) {
         let write = || {
             let fresh = self.place.with_extension("new");
             if let Some(dir) = self.place.parent() {
                 fs::create_dir_all(dir)?;
             }
-            fs::write(&fresh, last)?;
+            fs::write(&fresh, format!("{}\n{}\n", last.out, last.err))?;
             fs::rename(fresh, &self.place)
         };
         if let Err(e) = write() {
             debug!(container = %self.id, error = %e, "the place in the output could not be written down");
         }
+    }
+}
+
+/// The stamp of the last line written, of each stream: the engine mixes the two without keeping their order.
+#[derive(Debug, Default)]
+struct Places {
+    out: String,
+    err: String,
+}
+
+impl Places {
+    fn read(file: &std::path::Path) -> Self {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let mut lines = text.lines().map(str::to_owned);
+        Self { out: lines.next().unwrap_or_default(), err: lines.next().unwrap_or_default() }
+    }
+
+    /// Where reading goes on: nothing of either stream may be left out.
+    fn earlier(&self) -> &str {
+        self.out.as_str().min(self.err.as_str())
     }
 }
 
