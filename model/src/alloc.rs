@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     check::Verdict,
     id::{AllocId, CheckId, DeploymentId, EvalId, GroupName, Index, LbId, NodeId, TaskName},
-    job::JobKey,
+    job::{Job, JobKey},
     metric::AllocMetric,
+    node::Node,
     resource::GivenResources,
     time::Timestamp,
 };
@@ -211,6 +212,44 @@ pub struct Alloc {
 }
 
 impl Alloc {
+    /// A placement as it begins: wanted, waiting for its client, nothing given and nothing reported yet.
+    #[must_use]
+    pub fn placed(id: AllocId, eval: EvalId, node: &Node, job: &Job, group: &GroupName, slot: u32) -> Self {
+        Self {
+            id,
+            name: format!("{}.{group}[{slot}]", job.id),
+            slot,
+            eval,
+            node: node.id,
+            node_name: node.name.clone(),
+            job: job.key(),
+            job_version: job.version,
+            group: group.clone(),
+            resources: GivenResources::default(),
+            metric: Arc::default(),
+            desired: Desired::Run,
+            desired_description: String::new(),
+            transition: Transition::default(),
+            leaving: None,
+            client: ClientStatus::Pending,
+            client_description: String::new(),
+            tasks: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            deployment: None,
+            canary: false,
+            health: None,
+            previous: None,
+            next: None,
+            reschedules: Vec::new(),
+            followup_eval: None,
+            create_index: Index(0),
+            modify_index: Index(0),
+            alloc_modify_index: Index(0),
+            created_at: Timestamp::ZERO,
+            modified_at: Timestamp::ZERO,
+        }
+    }
+
     /// The servers want it gone.
     #[must_use]
     pub const fn server_terminal(&self) -> bool {

@@ -8,8 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
-    Alloc, ClientStatus, Desired, Eval, EvalStatus, Group, NodeId, Plan, State, Timestamp, Trigger,
-    alloc::Transition,
+    Alloc, Desired, Eval, EvalStatus, Group, NodeId, Plan, State, Timestamp, Trigger,
     deployment::DeploymentStatus,
     id::{GroupName, Index},
     metric::AllocMetric,
@@ -202,38 +201,17 @@ impl<'a> Realise<'a> {
     fn alloc(&mut self, p: &Placement, group: &Group, spot: Spot<'_>, incumbent: Option<&Arc<Alloc>>) -> Alloc {
         // The link must name the allocation whose room is taken: its client waits for that one to end.
         let previous = incumbent.or(p.previous.as_ref()).map(|a| a.id);
+        let id = self.placer.dice.alloc();
         Alloc {
-            id: self.placer.dice.alloc(),
-            name: reconcile::alloc_name(&p.job, &group.name, p.slot),
-            slot: p.slot,
-            eval: self.scene.eval.id,
-            node: spot.node.id,
-            node_name: spot.node.name.clone(),
-            job: p.job.key(),
-            job_version: p.job.version,
-            group: group.name.clone(),
             resources: spot.resources,
             metric: Arc::new(spot.metric),
-            desired: Desired::Run,
-            desired_description: String::new(),
-            transition: Transition::default(),
-            leaving: None,
-            client: ClientStatus::Pending,
-            client_description: String::new(),
-            tasks: BTreeMap::new(),
-            checks: BTreeMap::new(),
             deployment: p.deployment,
             canary: p.cause == Cause::Canary,
-            health: None,
             previous,
-            next: None,
             reschedules: p.reschedules.clone(),
-            followup_eval: None,
-            create_index: Index(0),
-            modify_index: Index(0),
-            alloc_modify_index: Index(0),
             created_at: self.scene.now,
             modified_at: self.scene.now,
+            ..Alloc::placed(id, self.scene.eval.id, spot.node, &p.job, &group.name, p.slot)
         }
     }
 

@@ -181,12 +181,6 @@ pub fn stop_all<'a>(state: &State, allocs: impl Iterator<Item = &'a Arc<Alloc>>,
     }
 }
 
-/// The name an allocation shows.
-#[must_use]
-pub fn alloc_name(job: &Job, group: &GroupName, slot: u32) -> String {
-    format!("{}.{group}[{slot}]", job.name)
-}
-
 /// Ids of everything that `out` stops.
 #[must_use]
 pub fn stopped(out: &Outcome) -> BTreeSet<AllocId> {

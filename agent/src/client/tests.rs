@@ -1,6 +1,6 @@
 //! The client as a whole, against a state in memory.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use model::{
     Alloc, AllocId, ClientStatus, Command, Desired, EvalId, Group, Index, Job, NodeId, Plan, Replica, State, Task,
@@ -126,39 +126,10 @@ impl World {
 }
 
 pub fn alloc(n: u128, node: NodeId, job: model::JobKey, group: &str, job_version: u64) -> Alloc {
-    Alloc {
-        id: AllocId(Uuid::from_u128(n << 96 | n)),
-        name: format!("{}.{group}[0]", job.id),
-        slot: 0,
-        eval: EvalId(Uuid::from_u128(9)),
-        node,
-        node_name: "n1".into(),
-        job,
-        job_version,
-        group: group.into(),
-        resources: Default::default(),
-        metric: Default::default(),
-        desired: Desired::Run,
-        desired_description: String::new(),
-        transition: Default::default(),
-        leaving: None,
-        client: ClientStatus::Pending,
-        client_description: String::new(),
-        tasks: BTreeMap::new(),
-        checks: BTreeMap::new(),
-        deployment: None,
-        canary: false,
-        health: None,
-        previous: None,
-        next: None,
-        reschedules: Vec::new(),
-        followup_eval: None,
-        create_index: Index(0),
-        modify_index: Index(0),
-        alloc_modify_index: Index(0),
-        created_at: Timestamp::ZERO,
-        modified_at: Timestamp::ZERO,
-    }
+    let node = model::Node { id: node, name: "n1".into(), ..model::Node::default() };
+    let job = model::Job { id: job.id, namespace: job.namespace, version: job_version, ..model::Job::default() };
+    let id = AllocId(Uuid::from_u128(n << 96 | n));
+    Alloc::placed(id, EvalId(Uuid::from_u128(9)), &node, &job, &group.into(), 0)
 }
 
 pub fn text(s: &str) -> Value {

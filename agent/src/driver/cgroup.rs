@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
@@ -40,7 +41,7 @@ pub fn hierarchies() -> &'static Hierarchies {
 fn detect(root: &Path) -> Hierarchies {
     if root.join("cgroup.controllers").exists() {
         let parent = root.join(PARENT);
-        if fs::create_dir_all(&parent).is_ok() {
+        if ours(&parent) {
             for c in ["+memory", "+cpu", "+pids"] {
                 // A controller that the host does not hand down costs a figure, not the grouping.
                 let _ = fs::write(root.join("cgroup.subtree_control"), c);
@@ -50,13 +51,15 @@ fn detect(root: &Path) -> Hierarchies {
         }
         return Hierarchies::default();
     }
-    let mounts: Vec<_> = V1
-        .iter()
-        .map(|c| root.join(c))
-        .filter(|m| m.join("cgroup.procs").exists() && fs::create_dir_all(m.join(PARENT)).is_ok())
-        .collect();
+    let mounts: Vec<_> =
+        V1.iter().map(|c| root.join(c)).filter(|m| m.join("cgroup.procs").exists() && ours(&m.join(PARENT))).collect();
     let version = u8::from(!mounts.is_empty());
     Hierarchies { version, mounts }
+}
+
+/// The folder is there and this user may make groups in it; another user's agent may have left it.
+fn ours(parent: &Path) -> bool {
+    fs::create_dir_all(parent).is_ok() && access(parent, AccessFlags::W_OK).is_ok()
 }
 
 /// One group in every hierarchy.

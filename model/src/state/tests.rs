@@ -30,39 +30,7 @@ pub fn job() -> Job {
 }
 
 pub fn alloc(n: u128) -> Alloc {
-    Alloc {
-        id: AllocId(Uuid::from_u128(n)),
-        name: "j.g[0]".into(),
-        slot: 0,
-        eval: EvalId(Uuid::from_u128(9)),
-        node: node().id,
-        node_name: "n1".into(),
-        job: job().key(),
-        job_version: 0,
-        group: "g".into(),
-        resources: Default::default(),
-        metric: Default::default(),
-        desired: Desired::Run,
-        desired_description: String::new(),
-        transition: Default::default(),
-        leaving: None,
-        client: ClientStatus::Pending,
-        client_description: String::new(),
-        tasks: BTreeMap::new(),
-        checks: BTreeMap::new(),
-        deployment: None,
-        canary: false,
-        health: None,
-        previous: None,
-        next: None,
-        reschedules: Vec::new(),
-        followup_eval: None,
-        create_index: Index(0),
-        modify_index: Index(0),
-        alloc_modify_index: Index(0),
-        created_at: Timestamp::ZERO,
-        modified_at: Timestamp::ZERO,
-    }
+    Alloc::placed(AllocId(Uuid::from_u128(n)), EvalId(Uuid::from_u128(9)), &node(), &job(), &"g".into(), 0)
 }
 
 fn place(alloc: Alloc) -> Command {

@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use model::{
-    Alloc, AllocId, ClientStatus, Command, Deployment, DeploymentId, Desired, Eval, EvalId, EvalStatus, Group, Index,
-    Job, JobKind, Node, NodeId, NodeStatus, Plan, State, Task, Timestamp, Trigger,
+    Alloc, AllocId, ClientStatus, Command, Deployment, DeploymentId, Eval, EvalId, EvalStatus, Group, Index, Job,
+    JobKind, Node, NodeId, NodeStatus, Plan, State, Task, Timestamp, Trigger,
     alloc::{AllocReport, TaskEvent, TaskPhase, TaskState},
     deployment::{DeploymentStatus, GroupRollout},
     plan::PlanResult,
@@ -202,41 +202,13 @@ pub fn alloc(n: u128) -> Alloc {
         task: None,
     };
     Alloc {
-        id: alloc_id(n),
-        name: "web.g[0]".into(),
-        slot: 0,
-        eval: EVAL.parse().expect("a uuid"),
-        node: node().id,
-        node_name: "n1".into(),
-        job: job("web").key(),
-        job_version: 0,
-        group: "g".into(),
         resources: GivenResources {
             tasks: BTreeMap::from([("t".into(), GivenTask { cpu_mhz: 100, memory_mb: 300, ..GivenTask::default() })]),
             disk_mb: 300,
             ports: vec![port("http", 20_001), port("admin", 8080)],
         },
-        metric: Default::default(),
-        desired: Desired::Run,
-        desired_description: String::new(),
-        transition: Default::default(),
-        leaving: None,
-        client: ClientStatus::Pending,
-        client_description: String::new(),
-        tasks: BTreeMap::new(),
-        checks: BTreeMap::new(),
         deployment: Some(DEPLOYMENT.parse().expect("a uuid")),
-        canary: false,
-        health: None,
-        previous: None,
-        next: None,
-        reschedules: Vec::new(),
-        followup_eval: None,
-        create_index: Index(0),
-        modify_index: Index(0),
-        alloc_modify_index: Index(0),
-        created_at: Timestamp::ZERO,
-        modified_at: Timestamp::ZERO,
+        ..Alloc::placed(alloc_id(n), EVAL.parse().expect("a uuid"), &node(), &job("web"), &"g".into(), 0)
     }
 }
 
