@@ -164,3 +164,49 @@ fn a_full_disk() {
     let out = std::process::Command::new("umount").arg("-l").arg(&data).output().expect("umount runs");
     assert!(out.status.success(), "{out:?}");
 }
+
+/// A job whose task cannot start gives up soon, and `job run` says why.
+fn cannot_start(text: &str, wanted: &[&str]) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let agent = agent(dir.path());
+    let impatient = "min_healthy_time = \"100ms\"\n      healthy_deadline = \"4s\"\n      progress_deadline = \"5s\"";
+    let text = text.replace("min_healthy_time = \"100ms\"", impatient);
+    let path = dir.path().join("job.hcl");
+    fs::write(&path, text).expect("the file can be written");
+    contains_all(&refused(&agent, &["job", "run", &path.to_string_lossy()]), wanted);
+    agent.ready();
+}
+
+#[test]
+fn a_command_that_is_missing() {
+    let text = echo_job(1, "x").replace("command = \"trine\"", "command = \"no-such-command\"");
+    cannot_start(&text, &["Driver Failure", "no-such-command", "trine alloc status"]);
+}
+
+#[test]
+fn an_image_that_is_missing() {
+    if let Err(why) = tests::docker::engine() {
+        return tests::skip("docker", &why);
+    }
+    let text = echo_job(1, "x").replace("raw_exec", "docker").replace("command = \"trine\"", "image = \"no/such:1\"");
+    cannot_start(&text, &["Driver Failure", "no/such:1", "could not be pulled", "trine alloc status"]);
+}
+
+#[test]
+fn a_disk_that_is_full_from_the_start() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let data = dir.path().join("data");
+    fs::create_dir_all(&data).expect("a directory");
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&data).output();
+    match mounted {
+        Ok(o) if o.status.success() => {}
+        other => return tests::skip("mount", &format!("{other:?}")),
+    }
+    let (code, said) = Setup::new(TRINE, dir.path()).spawn().ends(Duration::from_secs(20));
+    let out = std::process::Command::new("umount").arg("-l").arg(&data).output().expect("umount runs");
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(code, Some(1), "{said}");
+    contains_all(&said, &["No space left on device", &data.to_string_lossy()]);
+    assert!(!said.contains("panicked"), "{said}");
+}

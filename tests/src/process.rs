@@ -167,7 +167,7 @@ impl Agent {
     pub fn terminate(&mut self) -> Option<i32> {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid is an i32"));
         kill(pid, Signal::SIGTERM).expect("the agent was running");
-        let mut child = std::mem::replace(&mut self.child, placeholder());
+        let mut child = std::mem::replace(&mut self.child, ended_child());
         let code = eventually("agent stops", Duration::from_secs(30), || match child.try_wait() {
             Ok(Some(status)) => Ok(status.code()),
             other => Err(format!("{other:?}")),
@@ -227,7 +227,7 @@ impl Agent {
 }
 
 /// A child that has ended already, to put where a real one was taken out.
-fn placeholder() -> Child {
+fn ended_child() -> Child {
     Command::new("true").spawn().expect("`true` exists")
 }
 

@@ -23,6 +23,7 @@ mod scale;
 mod source;
 mod status;
 mod stop;
+mod trouble;
 mod validate;
 
 #[derive(Debug, clap::Args)]

@@ -4,19 +4,24 @@ use std::{collections::BTreeSet, io::IsTerminal, process::ExitCode, time::Durati
 
 use serde_json::Value;
 
-use super::monitor::{id, say};
+use super::{
+    monitor::{id, say},
+    trouble::Troubles,
+};
 use crate::cli::{
     client::Client,
     render::{self, Paint, entries, paint, text},
 };
 
-const WAIT: Duration = Duration::from_secs(10);
+/// Failures of tasks do not move the deployment, so it is looked at again this often.
+const WAIT: Duration = Duration::from_secs(2);
 
 /// Show a deployment until it ends, or until it waits for a person.
 pub async fn follow(client: &Client, deployment: &str, verbose: bool) -> anyhow::Result<ExitCode> {
     say(&format!("Monitoring deployment \"{}\"", id(deployment, verbose)));
     let live = std::io::stdout().is_terminal();
     let (mut index, mut drawn, mut shown) = (0, 0, BTreeSet::new());
+    let mut troubles = Troubles::default();
     loop {
         let found = client.watch::<Value>(&format!("/v1/deployment/{deployment}"), index, WAIT).await?;
         index = found.index;
@@ -30,6 +35,10 @@ pub async fn follow(client: &Client, deployment: &str, verbose: bool) -> anyhow:
             println!("{picture}");
         }
         drawn = picture.lines().count();
+        if troubles.show(client, deployment).await? {
+            // What was printed stays; the next picture goes below it.
+            drawn = 0;
+        }
         match text(&d, "Status").as_str() {
             "running" | "paused" => {}
             "successful" => {
