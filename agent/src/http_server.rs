@@ -99,9 +99,15 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let cancel = CancellationToken::new();
+        let arrived = Arc::new(tokio::sync::Notify::new());
+        let bell = Arc::clone(&arrived);
+        let wait = || async move {
+            bell.notify_one();
+            std::future::pending::<()>().await;
+        };
         let router = Router::new()
             .route("/", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() }))
-            .route("/wait", get(std::future::pending::<()>));
+            .route("/wait", get(wait));
         let server = tokio::spawn(serve(listener, router, cancel.clone()));
         let ask = |path: &'static str| async move {
             let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
@@ -113,7 +119,8 @@ mod tests {
         };
         assert!(ask("/").await.ends_with("127.0.0.1"));
         let waiter = tokio::spawn(ask("/wait"));
-        tokio::task::yield_now().await;
+        // Only a connection that is being served is cut off; one in the kernel's queue is reset.
+        tokio::time::timeout(Duration::from_secs(5), arrived.notified()).await.unwrap();
         cancel.cancel();
         tokio::time::timeout(Duration::from_secs(5), server).await.unwrap().unwrap().unwrap();
         assert_eq!(waiter.await.unwrap(), "");

@@ -6,6 +6,39 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// Keys of the docker driver elsewhere that do nothing here. Registration refuses them, and so does the driver, so that no
+/// job runs other than it reads.
+pub const DOCKER_NOT_BUILT: &[&str] = &[
+    "cgroupns",
+    "cpuset_cpus",
+    "cpu_hard_limit",
+    "cpu_cfs_period",
+    "container_exists_attempts",
+    "devices",
+    "ipc_mode",
+    "ipv4_address",
+    "ipv6_address",
+    "advertise_ipv6_address",
+    "isolation",
+    "load",
+    "mac_address",
+    "memory_hard_limit",
+    "oom_score_adj",
+    "pid_mode",
+    "runtime",
+    "security_opt",
+    "storage_opt",
+    "userns_mode",
+    "uts_mode",
+    "volume_driver",
+    "volumes_from",
+    "credentials",
+    "gpus",
+    "nvidia",
+    "network_alias",
+    "auth_helper",
+];
+
 /// One value of a driver's configuration. Repeated blocks become a list of maps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Value {

@@ -2,42 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use model::driver_config::Value;
+use model::driver_config::{DOCKER_NOT_BUILT, Value};
 
 use super::Config;
 use crate::driver::{Error, fields::Fields};
 
-/// Keys of the same driver elsewhere that do nothing here: refused, so that no job runs other than it reads.
-const NOT_BUILT: [&str; 28] = [
-    "cgroupns",
-    "cpuset_cpus",
-    "cpu_hard_limit",
-    "cpu_cfs_period",
-    "container_exists_attempts",
-    "devices",
-    "ipc_mode",
-    "ipv4_address",
-    "ipv6_address",
-    "advertise_ipv6_address",
-    "isolation",
-    "load",
-    "mac_address",
-    "memory_hard_limit",
-    "oom_score_adj",
-    "pid_mode",
-    "runtime",
-    "security_opt",
-    "storage_opt",
-    "userns_mode",
-    "uts_mode",
-    "volume_driver",
-    "volumes_from",
-    "credentials",
-    "gpus",
-    "nvidia",
-    "network_alias",
-    "auth_helper",
-];
 /// Capabilities docker gives by itself, less NET_RAW: a task may always ask for these.
 const USUAL_CAPS: [&str; 13] = [
     "AUDIT_WRITE",
@@ -171,7 +140,7 @@ impl ContainerConfig {
         }
         // A failed login is an error of the pull, and a pull has the client's time limit.
         let _ = (f.value("auth_soft_fail"), f.value("image_pull_timeout"));
-        f.not_built(&NOT_BUILT)?;
+        f.not_built(DOCKER_NOT_BUILT)?;
         f.finish()?;
         if read.image.starts_with('-') || read.image.len() > IMAGE_MAX || read.image.contains(char::is_whitespace) {
             return Err(Error::Config(format!("docker config: image {:?} is not an image name", clip(&read.image))));
