@@ -54,7 +54,7 @@ fn shell(script: Script) -> Vec<Value> {
         Script::Exit(code) => format!("exit {code}"),
         Script::Print => "echo out $MARK; echo err >&2".into(),
         Script::Sleep => "exec sleep 300".into(),
-        Script::Deaf => "trap '' INT TERM; (sleep 301 &) ; while :; do sleep 0.1; done".into(),
+        Script::Deaf => "trap '' INT TERM; echo deaf; (sleep 301 &) ; while :; do sleep 0.1; done".into(),
     };
     vec![text("-c"), text(&line)]
 }
@@ -251,6 +251,16 @@ async fn signals_and_kills(s: &Subject) {
 
     let spec = s.spec("deaf", Script::Deaf);
     let h = d.start(&spec).await.expect("starts");
+    if s.real {
+        // A shell is deaf only once it has read that far.
+        let said = spec.dirs.logs.join("t.stdout.0");
+        let deaf = || std::fs::read_to_string(&said).is_ok_and(|t| t.contains("deaf"));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !deaf() {
+            assert!(Instant::now() < deadline, "the script did not begin");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
     d.signal(&h, Signal::SIGTERM).await.expect("is signalled");
     let patience = tokio::time::timeout(Duration::from_millis(200), d.wait(&h)).await;
     assert!(patience.is_err(), "it is deaf");
